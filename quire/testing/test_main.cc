@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// main() of every test program: prints the seed, and when a test does not end in time dumps the
+// stack of every thread (with gdb where there is one) and aborts. A hang is a failure with
+// evidence.
+//
+//   --seed=N, QUIRE_SEED=N   replay a run
+//   QUIRE_TEST_TIMEOUT_S=N   how long the whole program may take
+//   QUIRE_NO_SKIP=1          a skipped test is a failure
+//
+// The watchdog is a thread, and forked children have none of their parent's threads: a child that
+// hangs is found by the parent, who waits for it (process.h sees to it that both then end). Death
+// tests re-run the program, and so bring a watchdog of their own.
+#include <gtest/gtest.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <random>
+#include <string>
+#include <thread>
+
+#include "quire/testing/seed.h"
+
+namespace quire::testing {
+namespace {
+
+constexpr int kTimeoutDefaultSeconds = 120;
+// gdb reads symbols for a few seconds; when it is stuck itself, the test must still end.
+constexpr unsigned kDebuggerSecondsMax = 25;
+
+std::uint64_t g_seed = 0;
+
+// No stdio here: the thread that hangs may hold its locks.
+void dump_stacks() {
+  const std::string pid = std::to_string(getpid());
+  prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(kDebuggerSecondsMax);  // Survives exec.
+    dup2(STDERR_FILENO, STDOUT_FILENO);
+    execlp("gdb", "gdb", "-nx", "-batch", "-iex", "set debuginfod enabled off", "-p", pid.c_str(),
+           "-ex", "thread apply all backtrace", static_cast<char*>(nullptr));
+    dprintf(STDERR_FILENO, "no gdb here: no stacks\n");
+    _exit(127);
+  }
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+}
+
+// Waits in a thread of its own; a finished run wakes it.
+class Watchdog {
+ public:
+  explicit Watchdog(std::chrono::seconds limit) : thread_([this, limit] { watch(limit); }) {}
+  ~Watchdog() {
+    {
+      const std::lock_guard lock(mutex_);
+      is_done_ = true;
+    }
+    done_.notify_all();
+    thread_.join();
+  }
+  Watchdog(const Watchdog&) = delete;
+  Watchdog& operator=(const Watchdog&) = delete;
+
+ private:
+  void watch(std::chrono::seconds limit) {
+    std::unique_lock lock(mutex_);
+    if (done_.wait_for(lock, limit, [this] { return is_done_; })) {
+      return;
+    }
+    dprintf(STDERR_FILENO, "\nhang: no end after %lld s; stacks of every thread:\n",
+            static_cast<long long>(limit.count()));
+    dump_stacks();
+    std::abort();
+  }
+
+  std::mutex mutex_;
+  std::condition_variable done_;
+  bool is_done_ = false;
+  std::thread thread_;  // Last: it uses the members above.
+};
+
+class NoSkips : public ::testing::EmptyTestEventListener {
+  void OnTestEnd(const ::testing::TestInfo& test) override {
+    if (test.result()->Skipped()) {
+      ADD_FAILURE() << "skipped, and QUIRE_NO_SKIP allows none";
+    }
+  }
+};
+
+// The value of --seed=N, else QUIRE_SEED, else a fresh one.
+std::uint64_t choose_seed(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    if (std::strncmp(argv[i], "--seed=", 7) == 0) {
+      return std::strtoull(argv[i] + 7, nullptr, 0);
+    }
+  }
+  if (const char* text = std::getenv("QUIRE_SEED")) {
+    return std::strtoull(text, nullptr, 0);
+  }
+  return std::random_device{}();
+}
+
+std::chrono::seconds choose_timeout() {
+  const char* text = std::getenv("QUIRE_TEST_TIMEOUT_S");
+  const int seconds = text != nullptr ? std::atoi(text) : 0;
+  return std::chrono::seconds(seconds > 0 ? seconds : kTimeoutDefaultSeconds);
+}
+
+bool is_set(const char* variable) {
+  const char* text = std::getenv(variable);
+  return text != nullptr && std::strcmp(text, "") != 0 && std::strcmp(text, "0") != 0;
+}
+
+int run_tests(int argc, char** argv) {
+  g_seed = choose_seed(argc, argv);
+  const std::string seed = std::to_string(g_seed);
+  setenv("QUIRE_SEED", seed.c_str(), 1);  // Death tests re-run the program: with the same seed.
+  std::printf("seed: %s (replay with --seed=)\n", seed.c_str());
+  std::fflush(stdout);
+  // The other style forks in the middle of a program with threads.
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  if (is_set("QUIRE_NO_SKIP")) {
+    ::testing::UnitTest::GetInstance()->listeners().Append(new NoSkips);  // Owned by the list.
+  }
+  const Watchdog watchdog(choose_timeout());
+  return RUN_ALL_TESTS();
+}
+
+}  // namespace
+
+std::uint64_t test_seed() noexcept {
+  return g_seed;
+}
+
+}  // namespace quire::testing
+
+int main(int argc, char** argv) {
+  ::testing::InitGoogleTest(&argc, argv);
+  return GTEST_FLAG_GET(list_tests) ? RUN_ALL_TESTS() : quire::testing::run_tests(argc, argv);
+}
