@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// signals: "please stop" as something a program can look at and wait for.
+//
+//   SIGINT, SIGTERM, SIGHUP --> handler: remember the signal, one byte into the self-pipe
+//                                          |                      |
+//                            requested_stop_signal()       stop_descriptor(), for poll()
+//
+// The first signal asks; the handler is then gone, so a second one ends the process at once: a
+// program that does not listen can still be stopped. A signal that was ignored when the program
+// started (nohup, a background job of a script) stays ignored.
+//
+// Thread-safety: install once, at the start of main(); the rest from any thread.
+#pragma once
+
+#include "quire/sys/outcome.h"
+
+namespace quire::sys {
+
+// Errors: EMFILE, ENFILE when there is no room for the self-pipe.
+Outcome<void> install_stop_signals() noexcept;
+// The number of the first signal that arrived; 0: none.
+[[nodiscard]] int requested_stop_signal() noexcept;
+// Readable for ever once a stop was asked for; -1 before install_stop_signals().
+[[nodiscard]] int stop_descriptor() noexcept;
+
+// Writing into a pipe that nobody reads becomes EPIPE instead of the end of the process.
+Outcome<void> ignore_broken_pipes() noexcept;
+
+}  // namespace quire::sys
