@@ -198,16 +198,39 @@ StorageKind storage_kind(std::string_view type_name) noexcept {
   return StorageKind::kUnknown;
 }
 
-Result<FileSystem> file_system_of(int fd) {
+namespace {
+
+Outcome<struct statfs> ask_file_system(int fd) noexcept {
   const CallSite site = CallSite::enter(Call::kFileSystem);
-  struct statfs raw{};
-  if (site.error != 0 || ::fstatfs(fd, &raw) != 0) {
-    const Errno cause = site.error != 0 ? Errno{site.error} : refuse_with_errno().value();
-    return fail(to_error(cause, "fstatfs", fmt::format("descriptor {}", fd)));
+  if (site.error != 0) {
+    return refuse(site.error);
   }
+  struct statfs raw{};
+  if (::fstatfs(fd, &raw) != 0) {
+    return refuse_with_errno();
+  }
+  return raw;
+}
+
+FileSystemType type_of(const struct statfs& raw) {
+  return file_system_type(static_cast<std::uint64_t>(raw.f_type) & UINT32_MAX);
+}
+
+}  // namespace
+
+Outcome<FileSystemType> file_system_type_of(int fd) {
+  return type_of(QUIRE_TRY(ask_file_system(fd)));
+}
+
+Result<FileSystem> file_system_of(int fd) {
+  const Outcome<struct statfs> asked = ask_file_system(fd);
+  if (!asked) {
+    return fail(to_error(asked.error(), "fstatfs", fmt::format("descriptor {}", fd)));
+  }
+  const struct statfs& raw = *asked;
   const std::uint64_t block_bytes = static_cast<std::uint64_t>(raw.f_bsize);
   FileSystem found;
-  found.type = file_system_type(static_cast<std::uint64_t>(raw.f_type) & UINT32_MAX);
+  found.type = type_of(raw);
   found.block_bytes = block_bytes;
   found.total_bytes = raw.f_blocks * block_bytes;
   found.free_bytes = raw.f_bavail * block_bytes;

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "quire/base/result.h"
+#include "quire/sys/outcome.h"
 
 namespace quire::sys {
 
@@ -77,6 +78,9 @@ struct FileSystem {
   std::optional<std::uint64_t> free_inodes;  // std::nullopt where they are made as needed.
   std::optional<BlockDevice> device;         // Nothing for network, memory and pseudo file systems.
 };
+
+// Only the type: one system call, for code that asks of every file.
+[[nodiscard]] Outcome<FileSystemType> file_system_type_of(int fd);
 
 // Of an open file. For a block device node: the device itself, and the file system of the node.
 // Errors: the errno of fstatfs.
