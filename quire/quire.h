@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// quire: files as memory, under your control. This header brings all of it; each of those below
+// can be had alone, and is the chapter on its subject.
+//
+//   quire::map("data.bin")       a file as a span of bytes             quire/map/mapping.h
+//   {.access = kReadWrite, ...}  what may be asked for                 quire/map/map_options.h
+//   resize, append, flush        growth and durability                 quire/map/writable_mapping.h
+//   guarded(range, fn)           a fault as an error, not a signal     quire/map/guarded.h
+//   Result, Error                how failure is told                   quire/base/result.h
+#pragma once
+
+#include "quire/base/check.h"
+#include "quire/base/error.h"
+#include "quire/base/mutex.h"
+#include "quire/base/page_window.h"
+#include "quire/base/prng.h"
+#include "quire/base/result.h"
+#include "quire/base/ticket.h"
+#include "quire/base/units.h"
+#include "quire/map/address_space.h"
+#include "quire/map/durability.h"
+#include "quire/map/eviction.h"
+#include "quire/map/file_set.h"
+#include "quire/map/file_windows.h"
+#include "quire/map/guarded.h"
+#include "quire/map/map_options.h"
+#include "quire/map/mapping.h"
+#include "quire/map/page_lock.h"
+#include "quire/map/residency.h"
+#include "quire/map/snapshot.h"
+#include "quire/map/transfer_mapping.h"
+#include "quire/map/typed_view.h"
+#include "quire/map/warming.h"
+#include "quire/map/writable_mapping.h"
