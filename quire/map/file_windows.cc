@@ -32,9 +32,9 @@ Result<std::uint64_t> size_of(const sys::Descriptor& file, const std::string& pa
 
 }  // namespace
 
-Result<FileWindows> open_windows(const std::filesystem::path& path, const WindowOptions& options) {
+Result<FileWindows> open_windows(PathArgument path, const WindowOptions& options) {
   FileWindows windows;
-  windows.path_ = path.string();
+  windows.path_ = path.take();
   if (options.window_bytes <= options.overlap_bytes) {
     return fail(make_error(Errc::kOutOfRange, "open_windows", windows.path_,
                            fmt::format("windows of {} bytes cannot overlap by {}",

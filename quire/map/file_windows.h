@@ -23,9 +23,9 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <span>
 
+#include "quire/base/path_argument.h"
 #include "quire/base/result.h"
 #include "quire/base/units.h"
 #include "quire/map/mapping.h"
@@ -55,7 +55,7 @@ class FileWindows {
   [[nodiscard]] std::uint64_t size_bytes() const noexcept { return range_.length_bytes; }
 
  private:
-  friend Result<FileWindows> open_windows(const std::filesystem::path&, const WindowOptions&);
+  friend Result<FileWindows> open_windows(PathArgument, const WindowOptions&);
 
   FileWindows() = default;
 
@@ -68,7 +68,7 @@ class FileWindows {
   Mapping window_;
 };
 
-[[nodiscard]] Result<FileWindows> open_windows(const std::filesystem::path& path,
+[[nodiscard]] Result<FileWindows> open_windows(PathArgument path,
                                                const WindowOptions& options = {});
 
 }  // namespace quire

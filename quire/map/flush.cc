@@ -3,6 +3,7 @@
 // WritableMapping's durability: flush, flush_async, and the error that sticks.
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <memory>
 #include <utility>
 

@@ -35,7 +35,8 @@ sys::MemoryAdvice to_kernel(Advice advice) noexcept {
 
 Mapping& Mapping::operator=(Mapping&& other) noexcept {
   if (this != &other) {
-    state_ = std::exchange(other.state_, State{});
+    state_ = std::move(other.state_);
+    other.forget();
   }
   return *this;
 }

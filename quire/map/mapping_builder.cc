@@ -18,11 +18,11 @@ Error MappingBuilder::refuse(Errc code, std::string cause, std::string remedy) c
 }
 
 std::string MappingBuilder::subject() const {
-  return wanted_ == kWholeFile ? path_ : fmt::format("{}, {}", path_, describe(wanted_));
+  return wanted_ == kWholeFile ? path() : fmt::format("{}, {}", path(), describe(wanted_));
 }
 
 Result<void> MappingBuilder::check_options() const {
-  if (sys::path_has_nul(path_)) {
+  if (sys::path_has_nul(path())) {
     return fail(refuse(Errc::kWrongKind, "the path contains a NUL byte"));
   }
   const bool wants_growth = create_ || exclusive_ || minimum_bytes_ > 0 ||
@@ -52,15 +52,15 @@ Result<sys::Descriptor> MappingBuilder::open() {
   int error = 0;
   for (int attempt = 0; attempt < kTriesMax; ++attempt) {
     if (!exclusive_) {
-      sys::Outcome<sys::Descriptor> opened = sys::open_file(path_.c_str(), existing);
+      sys::Outcome<sys::Descriptor> opened = sys::open_file(path().c_str(), existing);
       if (opened || !create_ || opened.error().value != ENOENT) {
         if (!opened) {
-          return fail(sys::to_error(opened.error(), "open", path_));
+          return fail(sys::to_error(opened.error(), "open", path()));
         }
         return std::move(*opened);
       }
     }
-    sys::Outcome<sys::Descriptor> created = sys::open_file(path_.c_str(), fresh);
+    sys::Outcome<sys::Descriptor> created = sys::open_file(path().c_str(), fresh);
     if (created) {
       was_created_ = true;
       return std::move(*created);
@@ -70,25 +70,25 @@ Result<sys::Descriptor> MappingBuilder::open() {
       break;
     }
   }
-  return fail(sys::to_error({error}, "create", path_));
+  return fail(sys::to_error({error}, "create", path()));
 }
 
-Result<WritableMapping> MappingBuilder::build_from_path() {
+Result<void> MappingBuilder::build_from_path() {
   QUIRE_TRY(check_options());
   sys::Descriptor file = QUIRE_TRY(open());
   was_opened_here_ = true;
-  Result<WritableMapping> mapping = build_from(std::move(file));
-  if (!mapping && was_created_) {
-    static_cast<void>(sys::unlink_path(path_.c_str()));
+  Result<void> built = build_from(std::move(file));
+  if (!built && was_created_) {
+    static_cast<void>(sys::unlink_path(path().c_str()));
   }
-  return mapping;
+  return built;
 }
 
-Result<WritableMapping> MappingBuilder::build_from(sys::Descriptor file) {
+Result<void> MappingBuilder::build_from(sys::Descriptor file) {
   QUIRE_TRY(check_options());
   const sys::Outcome<sys::FileStatus> status = sys::file_status(file.get());
   if (!status) {
-    return fail(sys::to_error(status.error(), "fstat", path_));
+    return fail(sys::to_error(status.error(), "fstat", path()));
   }
   switch (status->kind) {
     case sys::FileKind::kRegular: return build_regular(std::move(file), *status);
@@ -100,8 +100,7 @@ Result<WritableMapping> MappingBuilder::build_from(sys::Descriptor file) {
   }
 }
 
-Result<WritableMapping> MappingBuilder::build_regular(sys::Descriptor file,
-                                                      const sys::FileStatus& status) {
+Result<void> MappingBuilder::build_regular(sys::Descriptor file, const sys::FileStatus& status) {
   std::uint64_t size_bytes = status.size_bytes;
   if (size_bytes == 0 && !stores_reach_file()) {
     return build_copy(std::move(file), false);  // Empty, or a /proc file that only says so.
@@ -109,20 +108,19 @@ Result<WritableMapping> MappingBuilder::build_regular(sys::Descriptor file,
   bool wrote_zeros = false;
   if (minimum_bytes_ > size_bytes) {
     const Secured secured =
-        QUIRE_TRY(grow_file(file.get(), size_bytes, minimum_bytes_, space_, "map", path_));
+        QUIRE_TRY(grow_file(file.get(), size_bytes, minimum_bytes_, space_, "map", path()));
     wrote_zeros = secured == Secured::kWritten;
     size_bytes = minimum_bytes_;
   }
-  WritableMapping mapping = QUIRE_TRY(build_mapped(std::move(file), size_bytes, false));
-  mapping.state_.wrote_zeros = wrote_zeros;
-  mapping.state_.secured_bytes = size_bytes;
-  return mapping;
+  state().wrote_zeros = wrote_zeros;
+  state().secured_bytes = size_bytes;
+  return build_mapped(std::move(file), size_bytes, false);
 }
 
-Result<WritableMapping> MappingBuilder::build_device(sys::Descriptor file) {
+Result<void> MappingBuilder::build_device(sys::Descriptor file) {
   const sys::Outcome<std::uint64_t> size_bytes = sys::block_device_bytes(file.get());
   if (!size_bytes) {
-    return fail(sys::to_error(size_bytes.error(), "ioctl(BLKGETSIZE64)", path_));
+    return fail(sys::to_error(size_bytes.error(), "ioctl(BLKGETSIZE64)", path()));
   }
   if (minimum_bytes_ > *size_bytes) {
     return fail(refuse(Errc::kUnsupported, fmt::format("a block device cannot grow; it has {}",
@@ -185,8 +183,8 @@ Result<AddressSpace> MappingBuilder::map_window(const sys::Descriptor& file,
   return std::move(*space);
 }
 
-Result<WritableMapping> MappingBuilder::build_mapped(sys::Descriptor file, std::uint64_t size_bytes,
-                                                     bool is_device) {
+Result<void> MappingBuilder::build_mapped(sys::Descriptor file, std::uint64_t size_bytes,
+                                          bool is_device) {
   const Result<ByteRange> range = resolve_range(wanted_, size_bytes);
   if (!range) {
     return fail(range.error().about("map", subject()));
@@ -203,17 +201,15 @@ Result<WritableMapping> MappingBuilder::build_mapped(sys::Descriptor file, std::
     }
     return fail(space.error());
   }
-  WritableMapping mapping;
-  Mapping::State& state = mapping.state_;
+  Mapping::State& state = this->state();
   state.space = std::move(*space);
   // An empty view of a file that may grow still knows where its first byte will be.
   state.first = state.space.is_open() ? state.space.address() + window->skew_bytes : nullptr;
   state.size_bytes = range->length_bytes;
   state.offset_bytes = range->offset_bytes;
   state.file = std::move(file);
-  state.path = path_;
   if (stores_reach_file()) {
-    state.flush_state = std::make_shared<FlushState>(was_created_ ? path_ : std::string{});
+    state.flush_state = std::make_shared<FlushState>(was_created_ ? path() : std::string{});
   }
   state.sharing = sharing_;
   state.space_policy = space_;
@@ -221,27 +217,26 @@ Result<WritableMapping> MappingBuilder::build_mapped(sys::Descriptor file, std::
   state.is_writable = is_writable_;
   state.reaches_end = reaches_end;
   state.is_device = is_device;
-  return mapping;
+  return {};
 }
 
-Result<WritableMapping> MappingBuilder::build_copy(sys::Descriptor file, bool is_pipe) {
+Result<void> MappingBuilder::build_copy(sys::Descriptor file, bool is_pipe) {
   if (stores_reach_file()) {
     return fail(refuse(Errc::kUnsupported, "stores cannot reach it: it cannot be mapped",
                        "map it read-only or with Sharing::kPrivate"));
   }
-  CopiedBytes copy = QUIRE_TRY(read_whole(file.get(), is_pipe, stream_bytes_max_, path_));
+  CopiedBytes copy = QUIRE_TRY(read_whole(file.get(), is_pipe, stream_bytes_max_, path()));
   if (is_pipe && copy.size_bytes == 0 && was_opened_here_) {
     // A FIFO opened by name, and nothing came: waiting for a writer who may never come is no
     // option.
-    return fail(sys::to_error({ENXIO}, "map", path_,
+    return fail(sys::to_error({ENXIO}, "map", path(),
                               "nobody has this FIFO open for writing: start the writer first"));
   }
   const Result<ByteRange> range = resolve_range(wanted_, copy.size_bytes);
   if (!range) {
     return fail(range.error().about("map", subject()));
   }
-  WritableMapping mapping;
-  Mapping::State& state = mapping.state_;
+  Mapping::State& state = this->state();
   if (range->length_bytes > 0) {
     const std::uint64_t used_bytes = round_up(copy.size_bytes, sys::os_page_size());
     if (!is_writable_) {
@@ -255,13 +250,12 @@ Result<WritableMapping> MappingBuilder::build_copy(sys::Descriptor file, bool is
   }
   state.size_bytes = range->length_bytes;
   state.offset_bytes = range->offset_bytes;
-  state.path = path_;
   state.origin = copy.size_bytes > 0 || is_pipe ? Origin::kCopy : Origin::kFile;
   state.file = std::move(file);
   state.sharing = sharing_;
   state.is_open = true;
   state.is_writable = is_writable_;
-  return mapping;
+  return {};
 }
 
 namespace {
@@ -379,61 +373,62 @@ using internal::MappingBuilder;
 
 namespace {
 
-Result<sys::Descriptor> duplicate_of(int fd, const std::string& name) {
-  sys::Outcome<sys::Descriptor> copy = sys::duplicate(fd);
-  if (!copy) {
-    return fail(sys::to_error(copy.error(), "dup", name));
-  }
-  return std::move(*copy);
-}
-
 std::string name_of_descriptor(int fd) {
   return fmt::format("descriptor {}", fd);
 }
 
-// The read-only half of what a builder makes.
-Result<Mapping> without_stores(Result<WritableMapping> mapping) {
-  if (!mapping) {
-    return fail(mapping.error());
+template <typename AccessType>
+Result<WritableMapping> adopt(sys::Descriptor file, const BasicMapOptions<AccessType>& options) {
+  MappingBuilder builder(options, name_of_descriptor(file.get()));
+  QUIRE_TRY(builder.build_from(std::move(file)));
+  return builder.take();
+}
+
+template <typename AccessType>
+Result<WritableMapping> borrow(int fd, const BasicMapOptions<AccessType>& options) {
+  sys::Outcome<sys::Descriptor> copy = sys::duplicate(fd);
+  if (!copy) {
+    return fail(sys::to_error(copy.error(), "dup", name_of_descriptor(fd)));
   }
-  return Mapping(std::move(*mapping));
+  MappingBuilder builder(options, name_of_descriptor(fd));
+  QUIRE_TRY(builder.build_from(std::move(*copy)));
+  return builder.take();
 }
 
 }  // namespace
 
-Result<Mapping> map(const std::filesystem::path& path, const MapOptions& options) {
-  return without_stores(MappingBuilder(options, path.string()).build_from_path());
+Result<Mapping> map(PathArgument path, const MapOptions& options) {
+  MappingBuilder builder(options, path.take());
+  QUIRE_TRY(builder.build_from_path());
+  return builder.take();
 }
 
 Result<Mapping> map_adopted(int fd, const MapOptions& options) {
-  return without_stores(
-      MappingBuilder(options, name_of_descriptor(fd)).build_from(sys::Descriptor(fd)));
+  return adopt(sys::Descriptor(fd), options);
 }
 
 Result<Mapping> map_borrowed(int fd, const MapOptions& options) {
-  sys::Descriptor copy = QUIRE_TRY(duplicate_of(fd, name_of_descriptor(fd)));
-  return without_stores(
-      MappingBuilder(options, name_of_descriptor(fd)).build_from(std::move(copy)));
+  return borrow(fd, options);
 }
 
 template <std::same_as<ReadWriteAccess> A>
-Result<WritableMapping> map(const std::filesystem::path& path, const BasicMapOptions<A>& options) {
-  return MappingBuilder(options, path.string()).build_from_path();
+Result<WritableMapping> map(PathArgument path, const BasicMapOptions<A>& options) {
+  MappingBuilder builder(options, path.take());
+  QUIRE_TRY(builder.build_from_path());
+  return builder.take();
 }
 
 template <std::same_as<ReadWriteAccess> A>
 Result<WritableMapping> map_adopted(int fd, const BasicMapOptions<A>& options) {
-  return MappingBuilder(options, name_of_descriptor(fd)).build_from(sys::Descriptor(fd));
+  return adopt(sys::Descriptor(fd), options);
 }
 
 template <std::same_as<ReadWriteAccess> A>
 Result<WritableMapping> map_borrowed(int fd, const BasicMapOptions<A>& options) {
-  sys::Descriptor copy = QUIRE_TRY(duplicate_of(fd, name_of_descriptor(fd)));
-  return MappingBuilder(options, name_of_descriptor(fd)).build_from(std::move(copy));
+  return borrow(fd, options);
 }
 
-template Result<WritableMapping> map<ReadWriteAccess>(const std::filesystem::path&,
-                                                      const WritableMapOptions&);
+template Result<WritableMapping> map<ReadWriteAccess>(PathArgument, const WritableMapOptions&);
 template Result<WritableMapping> map_adopted<ReadWriteAccess>(int, const WritableMapOptions&);
 template Result<WritableMapping> map_borrowed<ReadWriteAccess>(int, const WritableMapOptions&);
 

@@ -27,10 +27,10 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <span>
 #include <utility>
 
+#include "quire/base/path_argument.h"
 #include "quire/base/result.h"
 #include "quire/base/ticket.h"
 #include "quire/base/units.h"
@@ -113,8 +113,7 @@ class WritableMapping : public Mapping {
 // Chosen by {.access = Access::kReadWrite}; a template only so that lists without .access choose
 // the other one.
 template <std::same_as<ReadWriteAccess> A = ReadWriteAccess>
-[[nodiscard]] Result<WritableMapping> map(const std::filesystem::path& path,
-                                          const BasicMapOptions<A>& options);
+[[nodiscard]] Result<WritableMapping> map(PathArgument path, const BasicMapOptions<A>& options);
 
 // For a descriptor that is open for writing (for reading, with Sharing::kPrivate); see mapping.h.
 template <std::same_as<ReadWriteAccess> A = ReadWriteAccess>

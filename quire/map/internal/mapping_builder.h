@@ -36,14 +36,20 @@ class MappingBuilder {
         minimum_bytes_(options.minimum_bytes),
         reserve_bytes_(options.reserve_bytes),
         space_(options.space),
-        stream_bytes_max_(options.stream_bytes_max),
-        path_(std::move(path)) {}
+        stream_bytes_max_(options.stream_bytes_max) {
+    state().path = std::move(path);
+  }
 
-  Result<WritableMapping> build_from_path();
-  Result<WritableMapping> build_from(sys::Descriptor file);
+  Result<void> build_from_path();
+  Result<void> build_from(sys::Descriptor file);
+  // What was built. REQUIRES: building succeeded.
+  [[nodiscard]] WritableMapping take() noexcept { return std::move(mapping_); }
+
   static Result<WritableMapping> build_anonymous(const AnonymousOptions& options);
 
  private:
+  [[nodiscard]] Mapping::State& state() noexcept { return mapping_.state_; }
+  [[nodiscard]] const std::string& path() const noexcept { return mapping_.state_.path; }
   [[nodiscard]] bool stores_reach_file() const noexcept {
     return is_writable_ && sharing_ == Sharing::kShared;
   }
@@ -51,11 +57,10 @@ class MappingBuilder {
   [[nodiscard]] std::string subject() const;
   Result<void> check_options() const;
   Result<sys::Descriptor> open();
-  Result<WritableMapping> build_regular(sys::Descriptor file, const sys::FileStatus& status);
-  Result<WritableMapping> build_device(sys::Descriptor file);
-  Result<WritableMapping> build_mapped(sys::Descriptor file, std::uint64_t size_bytes,
-                                       bool is_device);
-  Result<WritableMapping> build_copy(sys::Descriptor file, bool is_pipe);
+  Result<void> build_regular(sys::Descriptor file, const sys::FileStatus& status);
+  Result<void> build_device(sys::Descriptor file);
+  Result<void> build_mapped(sys::Descriptor file, std::uint64_t size_bytes, bool is_device);
+  Result<void> build_copy(sys::Descriptor file, bool is_pipe);
   Result<AddressSpace> map_window(const sys::Descriptor& file, const PageWindow& window,
                                   bool reaches_end);
   static Result<void> build_memfd(const AnonymousOptions& options, Mapping::State& state);
@@ -70,9 +75,9 @@ class MappingBuilder {
   std::uint64_t reserve_bytes_;
   Space space_;
   std::uint64_t stream_bytes_max_;
-  std::string path_;
   bool was_created_ = false;
   bool was_opened_here_ = false;
+  WritableMapping mapping_;  // Filled in place: it is moved once, out of here.
 };
 
 // Reads a stream (a pipe), or a file from its start (without a size, or one that cannot be mapped),
