@@ -7,8 +7,8 @@
 //
 // The files are made first, in directories of a thousand, under a temporary directory of --dir (the
 // working directory by default), and removed at the end. Everything is warm: the page cache, and
-// the kernel's cache of names; the number of system calls and page faults should bind. Limits
-//: at least 2 times faster than open, fstat, mmap, touch, munmap, close of
+// the kernel's cache of names; the number of system calls and page faults should bind. Limits:
+// at least 2 times faster than open, fstat, mmap, touch, munmap, close of
 // each; at most 1.15 times a bare open, read, close of each by its full path; at most 1.2 times the
 // files' bytes held when all are open.
 //

@@ -14,6 +14,7 @@
 #include "quire/base/error.h"
 #include "quire/base/mutex.h"
 #include "quire/base/page_window.h"
+#include "quire/base/path_argument.h"
 #include "quire/base/prng.h"
 #include "quire/base/result.h"
 #include "quire/base/ticket.h"

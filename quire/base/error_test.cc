@@ -128,6 +128,18 @@ Result<std::string> as_text(bool number_works, bool nothing_works, int& steps) {
   return std::to_string(value);
 }
 
+TEST(ResultTest, NothingHasAValueTooOrThrowsItsError) {
+  const Result<void> good;
+  EXPECT_NO_THROW(good.value());
+  const Result<void> bad = fail(make_error(Errc::kLimit, "flush", "log"));
+  try {
+    bad.value();
+    FAIL() << "no exception";
+  } catch (const tl::bad_expected_access<Error>& thrown) {
+    EXPECT_EQ(thrown.error().code(), Errc::kLimit);
+  }
+}
+
 TEST(QuireTryTest, UnwrapsValuesAndGoesOn) {
   int steps = 0;
   EXPECT_EQ(as_text(true, true, steps), std::string("42"));

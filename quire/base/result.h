@@ -22,8 +22,35 @@
 
 namespace quire {
 
+// tl::expected<void, Error> with the value() that 1.0.0 of it, the one in Debian 12, left out:
+// without it `log.flush().value()` would not compile.
+class VoidResult : public tl::expected<void, Error> {
+ public:
+  using tl::expected<void, Error>::expected;
+
+  // Throws tl::bad_expected_access<Error> when there is an error.
+  void value() const {
+    if (!has_value()) {
+      throw tl::bad_expected_access<Error>(error());
+    }
+  }
+};
+
+namespace internal {
+
 template <typename T>
-using Result = tl::expected<T, Error>;
+struct ResultOf {
+  using Type = tl::expected<T, Error>;
+};
+template <>
+struct ResultOf<void> {
+  using Type = VoidResult;
+};
+
+}  // namespace internal
+
+template <typename T>
+using Result = typename internal::ResultOf<T>::Type;
 
 // Wraps an error for a return statement: `return fail(error);`.
 [[nodiscard]] inline tl::unexpected<Error> fail(Error error) noexcept {

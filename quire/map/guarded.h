@@ -66,8 +66,12 @@ struct GuardedValue {
   using Type = Raw;
 };
 template <typename T>
-struct GuardedValue<Result<T>> {
+struct GuardedValue<tl::expected<T, Error>> {
   using Type = T;
+};
+template <>
+struct GuardedValue<VoidResult> {
+  using Type = void;
 };
 
 template <typename Fn>

@@ -207,7 +207,7 @@ class Mapping {
   [[nodiscard]] Error fault_error(const GuardFault& fault, const std::byte* region) const;
 
   template <typename T, typename Function>
-  auto run_guarded(const Result<std::span<T>>& region, Function&& fn) const {
+  auto run_guarded(const tl::expected<std::span<T>, Error>& region, Function&& fn) const {
     const std::span<T> view = region ? *region : std::span<T>{};
     const auto call = [&fn, view] { return fn(view); };
     const auto explain = [this, view](const GuardFault& fault) {

@@ -411,26 +411,23 @@ Result<Mapping> map_borrowed(int fd, const MapOptions& options) {
   return borrow(fd, options);
 }
 
-template <std::same_as<ReadWriteAccess> A>
-Result<WritableMapping> map(PathArgument path, const BasicMapOptions<A>& options) {
+namespace internal {
+
+Result<WritableMapping> map_writable(PathArgument path, const WritableMapOptions& options) {
   MappingBuilder builder(options, path.take());
   QUIRE_TRY(builder.build_from_path());
   return builder.take();
 }
 
-template <std::same_as<ReadWriteAccess> A>
-Result<WritableMapping> map_adopted(int fd, const BasicMapOptions<A>& options) {
+Result<WritableMapping> map_writable_adopted(int fd, const WritableMapOptions& options) {
   return adopt(sys::Descriptor(fd), options);
 }
 
-template <std::same_as<ReadWriteAccess> A>
-Result<WritableMapping> map_borrowed(int fd, const BasicMapOptions<A>& options) {
+Result<WritableMapping> map_writable_borrowed(int fd, const WritableMapOptions& options) {
   return borrow(fd, options);
 }
 
-template Result<WritableMapping> map<ReadWriteAccess>(PathArgument, const WritableMapOptions&);
-template Result<WritableMapping> map_adopted<ReadWriteAccess>(int, const WritableMapOptions&);
-template Result<WritableMapping> map_borrowed<ReadWriteAccess>(int, const WritableMapOptions&);
+}  // namespace internal
 
 Result<WritableMapping> map_anonymous(const AnonymousOptions& options) {
   return MappingBuilder::build_anonymous(options);

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "quire/map/writable_mapping.h"
+#include "quire/testing/disk.h"
 #include "quire/testing/process.h"
 #include "quire/testing/temp_dir.h"
 
@@ -81,6 +82,32 @@ TEST(MappingPolicyTest, ProcAndSysFilesAreReadAndSaySo) {
   copy.bytes()[0] = std::byte{'X'};
   EXPECT_EQ(copy.text()[0], 'X');
   EXPECT_EQ(copy.resident().value().resident_bytes, copy.size_bytes());
+}
+
+TEST(MappingPolicyTest, BlockDeviceHasTheSizeOfTheDeviceAndCannotGrow) {
+  const TempDir dir;
+  const std::string content = pattern(64 << 10);
+  testing::LoopDevice loop;
+  const std::string problem = loop.attach(dir.write("disk", content));
+  if (!problem.empty()) {
+    GTEST_SKIP() << problem;
+  }
+  const Mapping whole = quire::map(loop.path()).value();
+  EXPECT_EQ(whole.text(), content);
+  EXPECT_EQ(quire::map(loop.path(), {.offset_bytes = 5001, .length_bytes = 7})->text(),
+            content.substr(5001, 7));
+  WritableMapping writable = quire::map(loop.path(), {.access = Access::kReadWrite}).value();
+  writable.bytes()[0] = std::byte{'B'};
+  ASSERT_TRUE(writable.flush());
+  EXPECT_EQ(testing::read_file(dir.file("disk"))[0], 'B');
+  EXPECT_EQ(writable.resize(1).error().code(), Errc::kUnsupported);
+  EXPECT_EQ(quire::map(loop.path(), {.access = Access::kReadWrite, .minimum_bytes = 1 << 20})
+                .error()
+                .code(),
+            Errc::kUnsupported);
+  EXPECT_EQ(quire::map(loop.path(), {.offset_bytes = 64 << 10})->size_bytes(), 0U);
+  EXPECT_EQ(quire::map(loop.path(), {.offset_bytes = (64 << 10) + 1}).error().code(),
+            Errc::kOutOfRange);
 }
 
 TEST(MappingPolicyTest, PipeIsReadToItsEnd) {

@@ -67,13 +67,11 @@ Result<Mapping> receive_mapping(int socket, const ReceiveOptions& options) {
   return map_adopted(file.release());
 }
 
-template <std::same_as<ReadWriteAccess> A>
-Result<WritableMapping> receive_mapping(int socket, const BasicReceiveOptions<A>& options) {
+Result<WritableMapping> internal::receive_writable_mapping(int socket,
+                                                           const WritableReceiveOptions& options) {
   sys::Descriptor file =
       QUIRE_TRY(receive_checked(socket, options.minimum_bytes, options.required_seals));
   return map_adopted(file.release(), {.access = Access::kReadWrite});
 }
-template Result<WritableMapping> receive_mapping<ReadWriteAccess>(int,
-                                                                  const WritableReceiveOptions&);
 
 }  // namespace quire

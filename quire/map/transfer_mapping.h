@@ -37,8 +37,17 @@ using WritableReceiveOptions = BasicReceiveOptions<ReadWriteAccess>;
 
 // Maps the whole of what is received.
 [[nodiscard]] Result<Mapping> receive_mapping(int socket, const ReceiveOptions& options = {});
+
+namespace internal {
+// As in writable_mapping.h: no symbol of a constrained template in the library.
+[[nodiscard]] Result<WritableMapping> receive_writable_mapping(
+    int socket, const WritableReceiveOptions& options);
+}  // namespace internal
+
 template <std::same_as<ReadWriteAccess> A = ReadWriteAccess>
 [[nodiscard]] Result<WritableMapping> receive_mapping(int socket,
-                                                      const BasicReceiveOptions<A>& options);
+                                                      const BasicReceiveOptions<A>& options) {
+  return internal::receive_writable_mapping(socket, options);
+}
 
 }  // namespace quire

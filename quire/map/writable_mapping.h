@@ -110,16 +110,33 @@ class WritableMapping : public Mapping {
   Result<void> append_anonymous(std::span<const std::byte> data);
 };
 
+namespace internal {
+// What the templates below call. Compilers do not spell the symbol of a constrained template alike;
+// theirs never reaches the library, so that gcc's can be used from clang.
+[[nodiscard]] Result<WritableMapping> map_writable(PathArgument path,
+                                                   const WritableMapOptions& options);
+[[nodiscard]] Result<WritableMapping> map_writable_adopted(int fd,
+                                                           const WritableMapOptions& options);
+[[nodiscard]] Result<WritableMapping> map_writable_borrowed(int fd,
+                                                            const WritableMapOptions& options);
+}  // namespace internal
+
 // Chosen by {.access = Access::kReadWrite}; a template only so that lists without .access choose
 // the other one.
 template <std::same_as<ReadWriteAccess> A = ReadWriteAccess>
-[[nodiscard]] Result<WritableMapping> map(PathArgument path, const BasicMapOptions<A>& options);
+[[nodiscard]] Result<WritableMapping> map(PathArgument path, const BasicMapOptions<A>& options) {
+  return internal::map_writable(std::move(path), options);
+}
 
 // For a descriptor that is open for writing (for reading, with Sharing::kPrivate); see mapping.h.
 template <std::same_as<ReadWriteAccess> A = ReadWriteAccess>
-[[nodiscard]] Result<WritableMapping> map_adopted(int fd, const BasicMapOptions<A>& options);
+[[nodiscard]] Result<WritableMapping> map_adopted(int fd, const BasicMapOptions<A>& options) {
+  return internal::map_writable_adopted(fd, options);
+}
 template <std::same_as<ReadWriteAccess> A = ReadWriteAccess>
-[[nodiscard]] Result<WritableMapping> map_borrowed(int fd, const BasicMapOptions<A>& options);
+[[nodiscard]] Result<WritableMapping> map_borrowed(int fd, const BasicMapOptions<A>& options) {
+  return internal::map_writable_borrowed(fd, options);
+}
 
 // Memory of its own. Errors: ENOMEM; kLimit naming what is short; kUnsupported.
 [[nodiscard]] Result<WritableMapping> map_anonymous(const AnonymousOptions& options);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quire/sys/terminal.h"
 
+#include <fcntl.h>
 #include <langinfo.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -11,6 +12,23 @@
 #include "quire/sys/call.h"
 
 namespace quire::sys {
+
+Outcome<void> occupy_standard_descriptors() noexcept {
+  for (const int fd : {kStandardInput, kStandardOutput, kStandardError}) {
+    if (::fcntl(fd, F_GETFD) >= 0) {
+      continue;
+    }
+    const CallSite site = CallSite::enter(Call::kOpen);
+    if (site.error != 0) {
+      return refuse(site.error);
+    }
+    // The lowest free number is this one: those below are taken.
+    if (::open("/dev/null", O_RDONLY) != fd) {
+      return refuse_with_errno();
+    }
+  }
+  return {};
+}
 
 bool is_terminal(int fd) noexcept {
   return CallSite::enter(Call::kControl).error == 0 && ::isatty(fd) == 1;

@@ -8,11 +8,19 @@
 
 #include <optional>
 
+#include "quire/sys/outcome.h"
+
 namespace quire::sys {
 
 inline constexpr int kStandardInput = 0;
 inline constexpr int kStandardOutput = 1;
 inline constexpr int kStandardError = 2;
+
+// Puts something that can be neither read with data nor written in the place of each standard
+// descriptor that the caller of the program closed. Otherwise the next file that is opened would
+// get its number, and with it whatever is printed. Writing there fails with EBADF. Errors: the
+// errno of open(2).
+Outcome<void> occupy_standard_descriptors() noexcept;
 
 [[nodiscard]] bool is_terminal(int fd) noexcept;
 

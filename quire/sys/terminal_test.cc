@@ -66,6 +66,23 @@ TEST(TerminalTest, FilesPipesAndClosedDescriptorsAreNone) {
   }
 }
 
+// Goal:   a file opened by a program whose standard descriptors were closed is not written to by
+//         what the program prints.
+// Method: a child closes all three; the next descriptor must be none of them, and writes must fail.
+TEST(TerminalTest, ClosedStandardDescriptorsAreOccupied) {
+  testing::Child child([] {
+    for (const int fd : {kStandardInput, kStandardOutput, kStandardError}) {
+      ::close(fd);
+    }
+    if (!occupy_standard_descriptors()) {
+      return 1;
+    }
+    const int next = ::open("/dev/null", O_RDONLY);
+    return next > kStandardError && ::write(kStandardOutput, "x", 1) < 0 ? 0 : 2;
+  });
+  EXPECT_EQ(child.join().exit_code, 0);
+}
+
 // Goal:   only a UTF-8 locale that is really installed allows more than ASCII.
 // Method: a child per environment, since the locale belongs to the process.
 TEST(TerminalTest, OnlyAnInstalledUtf8LocaleIsUtf8) {
