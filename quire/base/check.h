@@ -54,8 +54,8 @@ constexpr CheckOperand check_operand(const T& value) noexcept {
 
 #define QUIRE_CHECK_COMPARE(left, op, right)                                                \
   do {                                                                                      \
-    const auto quire_check_left = (left);                                                  \
-    const auto quire_check_right = (right);                                                \
+    const auto quire_check_left = (left);                                                   \
+    const auto quire_check_right = (right);                                                 \
     if (!(quire_check_left op quire_check_right)) [[unlikely]] {                            \
       ::quire::internal::check_failed(#left " " #op " " #right, __FILE__, __LINE__,         \
                                       ::quire::internal::check_operand(quire_check_left),   \
