@@ -1,0 +1,323 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The stages behind ./check, which installs the packages and explains the options.
+
+A stage runs commands, all their output in build/check/STAGE.log, and gives back a Tally: what
+passed, failed and was skipped. It stops at its first failing command; the other stages still run.
+A command that is not itself a run of tests counts as one passed or failed.
+"""
+
+import argparse
+import glob
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass, field
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LOGS = os.path.join(ROOT, "build", "check")
+JOBS = str(os.cpu_count() or 1)
+TAIL_LINES = 40
+FUZZ_SECONDS_TOTAL = 60
+FUZZ_SECONDS_MIN = 5       # Fewer and a fuzzer has hardly read its corpus.
+FUZZ_INPUT_SECONDS_MAX = 10
+FUZZ_MARGIN_SECONDS = 60   # For with_timeout: start-up, the last input, the report.
+COMMAND_SECONDS_MAX = 1800  # No build and no test run is honest beyond half an hour.
+# With more random bits the run-time parts of gcc 12's sanitizers find their places taken.
+RANDOM_BITS_MAX = 28
+
+QUIET_SKIP = re.compile(r"^(?:\S+ \(.*\)|.*) \.\.\. skipped ['\"](.*)['\"]$", re.MULTILINE)
+GTEST_SKIP = re.compile(r": Skipped\n(.*?)\n", re.DOTALL)
+
+
+@dataclass
+class Tally:
+    passed: int = 0
+    failed: int = 0
+    skips: list = field(default_factory=list)     # (test, reason)
+    failures: list = field(default_factory=list)  # One line each.
+
+    def add(self, name, is_good):
+        self.passed += is_good
+        if not is_good:
+            self.fail(name)
+
+    def fail(self, line):
+        self.failed += 1
+        self.failures.append(line)
+
+
+class StageFailed(Exception):
+    """The rest of the stage makes no sense."""
+
+
+def read_text(path):
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
+
+
+def environment():
+    variables = dict(os.environ)
+    # One cache for every build directory and every clone.
+    variables.update(CCACHE_BASEDIR=ROOT, CCACHE_NOHASHDIR="1", CLICOLOR_FORCE="0")
+    symbolizer = "/usr/bin/llvm-symbolizer-19"
+    if os.path.exists(symbolizer):
+        variables.setdefault("ASAN_SYMBOLIZER_PATH", symbolizer)
+    variables.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
+    variables.setdefault("TSAN_OPTIONS", "second_deadlock_stack=1")
+    return variables
+
+
+class Stage:
+    """One stage at work: its log and its tally."""
+
+    def __init__(self, name):
+        self.name = name
+        self.tally = Tally()
+        self.log_path = os.path.join(LOGS, f"{name}.log")
+        self.log = open(self.log_path, "w", encoding="utf-8")
+
+    def run(self, command, seconds=COMMAND_SECONDS_MAX):
+        """Runs one command under a time limit; its exit code."""
+        print(f"$ {' '.join(command)}", file=self.log, flush=True)
+        limit = [sys.executable, os.path.join(ROOT, "tools", "with_timeout.py"), str(seconds)]
+        process = subprocess.Popen(limit + command, cwd=ROOT, env=environment(),
+                                   stdin=subprocess.DEVNULL, stdout=self.log,
+                                   stderr=subprocess.STDOUT)
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+            raise
+
+    def expect(self, name, command):
+        """A command that counts as one test."""
+        self.tally.add(name, self.run(command) == 0)
+
+    def require(self, name, command):
+        """A command without which the stage cannot go on."""
+        if self.run(command) != 0:
+            raise StageFailed(name)
+
+    def build(self, preset, prefix=()):
+        self.require(f"configure {preset}", ["cmake", "--preset", preset])
+        self.require(f"build {preset}", [*prefix, "cmake", "--build", "--preset", preset])
+
+    def test(self, preset, prefix=()):
+        """Runs the tests of a preset and counts them."""
+        report = os.path.join(LOGS, f"{self.name}.xml")
+        if os.path.exists(report):
+            os.remove(report)
+        code = self.run([*prefix, "ctest", "--preset", preset, "-j", JOBS, "--output-junit", report,
+                         "--test-output-size-passed", "1000000",
+                         "--test-output-size-failed", "1000000"])
+        if not os.path.exists(report):
+            raise StageFailed("ctest, which wrote no report")
+        before = self.tally.failed
+        for case in ElementTree.parse(report).getroot().iter("testcase"):
+            count_case(self.tally, case)
+        if code != 0 and self.tally.failed == before:
+            self.tally.fail(f"ctest ended with {code}")
+
+
+def count_case(tally, case):
+    name, output = case.get("name"), case.findtext("system-out") or ""
+    # unittest reports skips inside a run that passes.
+    tally.skips.extend((name, reason) for reason in QUIET_SKIP.findall(output))
+    status = case.get("status")
+    skipped = case.find("skipped")
+    why = skipped.get("message", "") if skipped is not None else ""
+    if status == "run":
+        tally.passed += 1
+    elif status == "disabled":
+        tally.skips.append((name, "disabled"))
+    elif status == "notrun" and why.startswith("SKIP_") and "[  FAILED  ]" not in output:
+        tally.skips.append((name, skip_reason(output)))
+    else:
+        tally.fail(f"{name}{': ' + why if why else ''}")
+
+
+def skip_reason(output):
+    match = GTEST_SKIP.search(output)
+    if match:
+        return match.group(1)
+    lines = [line.strip() for line in output.split("\n") if line.strip()]
+    return lines[-1] if lines else "no reason given"
+
+
+def calm_addresses():
+    """A prefix that turns address randomisation down where the sanitizers cannot bear it."""
+    try:
+        bits = int(read_text("/proc/sys/vm/mmap_rnd_bits"))
+    except (OSError, ValueError):
+        return []
+    prefix = ["setarch", "--addr-no-randomize"]
+    if bits <= RANDOM_BITS_MAX or subprocess.run([*prefix, "true"], check=False).returncode != 0:
+        return []
+    return prefix
+
+
+def our_files(accept):
+    """Paths of the tree, without what is built."""
+    found = []
+    for folder, names, files in os.walk(ROOT):
+        names[:] = [name for name in names if name not in (".git", "build", ".cache")]
+        found.extend(path for path in (os.path.join(folder, name) for name in files)
+                     if accept(path))
+    return sorted(os.path.relpath(path, ROOT) for path in found)
+
+
+def is_shell_script(path):
+    if path.endswith(".sh"):
+        return True
+    if "." in os.path.basename(path) or not os.access(path, os.X_OK):
+        return False
+    with open(path, "rb") as file:
+        return b"bash" in file.readline()
+
+
+def stage_tidy(stage, _):
+    stage.expect("tools/tidy.py", [sys.executable, "tools/tidy.py"])
+
+
+def stage_format(stage, _):
+    sources = our_files(lambda path: path.endswith((".h", ".cc")))
+    stage.expect("clang-format-19", ["clang-format-19", "--dry-run", "-Werror", *sources])
+    stage.expect("shellcheck", ["shellcheck", *our_files(is_shell_script)])
+
+
+def stage_release(stage, _):
+    stage.build("release")
+    stage.test("release")
+
+
+def stage_asan(stage, _):
+    calm = calm_addresses()
+    stage.build("asan", calm)
+    stage.test("asan", calm)
+
+
+def stage_tsan(stage, _):
+    calm = calm_addresses()
+    stage.build("tsan", calm)
+    stage.test("tsan", calm)
+
+
+def stage_clang(stage, _):
+    stage.build("tidy")
+    stage.tally.add("build with clang-19", True)
+    stage.expect("clang-tidy-19", [sys.executable, "tools/run_clang_tidy.py", "build/tidy"])
+
+
+def stage_fuzz(stage, seed):
+    stage.build("fuzz")
+    fuzzers = sorted(path for path in glob.glob(os.path.join(ROOT, "build/fuzz/**/*_fuzz"),
+                                                recursive=True) if os.path.isfile(path))
+    if not fuzzers:
+        raise StageFailed("no fuzzer in build/fuzz")
+    seconds = max(FUZZ_SECONDS_MIN, FUZZ_SECONDS_TOTAL // len(fuzzers))
+    for fuzzer in fuzzers:
+        name = os.path.basename(fuzzer)
+        corpus = os.path.join(ROOT, "build", "fuzz", "corpus", name)
+        os.makedirs(corpus, exist_ok=True)
+        code = stage.run([fuzzer, f"-seed={seed}", f"-max_total_time={seconds}",
+                          f"-timeout={FUZZ_INPUT_SECONDS_MAX}", "-print_final_stats=1",
+                          f"-artifact_prefix={LOGS}/{name}-", corpus],
+                         seconds + FUZZ_MARGIN_SECONDS)
+        stage.tally.add(f"{name} (seed {seed}; the input is in {LOGS}/{name}-*)", code == 0)
+
+
+STAGES = {"tidy": stage_tidy, "format": stage_format, "release": stage_release,
+          "asan": stage_asan, "tsan": stage_tsan, "clang": stage_clang, "fuzz": stage_fuzz}
+QUICK = ["tidy", "format", "release"]
+
+
+def describe_seconds(seconds):
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def run_stage(name, seed):
+    """Runs one stage in the reader's sight: a line now, its end when it fails."""
+    note = f" (seed {seed})" if name == "fuzz" else ""
+    print(f"{name + note:<24}", end="", flush=True)
+    start = time.monotonic()
+    stage = Stage(name)
+    try:
+        STAGES[name](stage, seed)
+    except StageFailed as failure:
+        stage.tally.fail(str(failure))
+    finally:
+        stage.log.close()
+    tally = stage.tally
+    if os.environ.get("QUIRE_NO_SKIP") == "1":
+        for test, reason in tally.skips:
+            tally.fail(f"{test}: skipped: {reason}")
+        tally.skips = []
+    elapsed = time.monotonic() - start
+    print(f"{'failed' if tally.failed else 'ok':<7}{describe_seconds(elapsed):>6}", flush=True)
+    if tally.failed:
+        show_failure(stage)
+    return tally, elapsed
+
+
+def show_failure(stage):
+    for line in stage.tally.failures:
+        print(f"  failed: {line}")
+    lines = read_text(stage.log_path).rstrip("\n").split("\n")
+    print(f"  the end of {os.path.relpath(stage.log_path, ROOT)}:")
+    for line in lines[-TAIL_LINES:]:
+        print(f"    {line}")
+    sys.stdout.flush()
+
+
+def summarise(results):
+    print("\nstage          result    time  passed  failed  skipped")
+    for name, (tally, elapsed) in results.items():
+        print(f"{name:<15}{'failed' if tally.failed else 'ok':<7}{describe_seconds(elapsed):>7}"
+              f"{tally.passed:>8}{tally.failed:>8}{len(tally.skips):>9}")
+    skips = [(name, test, reason) for name, (tally, _) in results.items()
+             for test, reason in tally.skips]
+    if skips:
+        print("\nskipped:")
+        for name, test, reason in skips:
+            print(f"  {name}: {test}: {reason}")
+    tallies = [tally for tally, _ in results.values()]
+    failures = [(name, line) for name, (tally, _) in results.items() for line in tally.failures]
+    if failures:
+        print("\nfailed:")
+        for name, line in failures:
+            print(f"  {name}: {line}  (build/check/{name}.log)")
+    failed = sum(tally.failed for tally in tallies)
+    print(f"\n{sum(tally.passed for tally in tallies)} passed, {failed} failed, "
+          f"{len(skips)} skipped")
+    return failed
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="check", usage="./check [--quick] [--stage NAME]...")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--stage", action="append", choices=STAGES)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1, 2**31))
+    arguments = parser.parse_args()
+    if arguments.quick and arguments.stage:
+        parser.error("--quick and --stage exclude each other")
+    names = arguments.stage or (QUICK if arguments.quick else list(STAGES))
+    os.makedirs(LOGS, exist_ok=True)
+    results = {}
+    try:
+        for name in names:
+            results[name] = run_stage(name, arguments.seed)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    return 1 if summarise(results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
