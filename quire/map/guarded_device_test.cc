@@ -7,11 +7,8 @@
 // the failing device gets SIGKILL from the kernel when its parent dies.
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <linux/loop.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -19,7 +16,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -29,6 +25,7 @@
 #include "quire/map/guarded.h"
 #include "quire/sys/descriptor.h"
 #include "quire/sys/file.h"
+#include "quire/testing/disk.h"
 #include "quire/testing/process.h"
 #include "quire/testing/temp_dir.h"
 
@@ -37,96 +34,9 @@ namespace {
 
 constexpr std::size_t kPageBytes = 4096;
 
-std::string errno_text() {
-  return errno_name(errno);
-}
-
 bool has_program(const std::string& name) {
   return testing::run_program({"sh", "-c", "command -v " + name}).end.exit_code == 0;
 }
-
-// A mount namespace for this thread and its children. Empty, or why not.
-std::string enter_mount_namespace() {
-  if (unshare(CLONE_NEWNS) != 0) {
-    return "mount namespace: " + errno_text();
-  }
-  if (mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
-    return "private mounts: " + errno_text();
-  }
-  return "";
-}
-
-// A file as a block device, detached by the kernel when the last descriptor of it is closed.
-class LoopDevice {
- public:
-  ~LoopDevice() {
-    if (device_ >= 0) {
-      close(device_);
-    }
-  }
-  LoopDevice() = default;
-  LoopDevice(const LoopDevice&) = delete;
-  LoopDevice& operator=(const LoopDevice&) = delete;
-
-  // Empty, or why not.
-  std::string attach(const std::string& file) {
-    const int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-    const int backing = open(file.c_str(), O_RDWR | O_CLOEXEC);
-    const std::string problem =
-        control < 0 || backing < 0 ? "loop: " + errno_text() : configure(control, backing);
-    close(control);
-    close(backing);
-    return problem;
-  }
-  [[nodiscard]] const std::string& path() const { return path_; }
-  [[nodiscard]] int fd() const { return device_; }
-
- private:
-  // Another process may take the free device first: a few tries.
-  std::string configure(int control, int backing) {
-    constexpr int kTries = 8;
-    for (int attempt = 0; attempt < kTries; ++attempt) {
-      path_ = "/dev/loop" + std::to_string(ioctl(control, LOOP_CTL_GET_FREE));
-      device_ = open(path_.c_str(), O_RDWR | O_CLOEXEC);
-      loop_config config{};
-      config.fd = static_cast<std::uint32_t>(backing);
-      config.info.lo_flags = LO_FLAGS_AUTOCLEAR;
-      if (device_ >= 0 && ioctl(device_, LOOP_CONFIGURE, &config) == 0) {
-        return "";
-      }
-      close(device_);
-      device_ = -1;
-    }
-    return "loop: " + errno_text();
-  }
-
-  std::string path_;
-  int device_ = -1;
-};
-
-class Mount {
- public:
-  Mount() = default;
-  ~Mount() {
-    if (!path_.empty()) {
-      umount2(path_.c_str(), MNT_DETACH);
-    }
-  }
-  Mount(const Mount&) = delete;
-  Mount& operator=(const Mount&) = delete;
-
-  // Empty, or why not.
-  std::string mount_ext4(const std::string& device, const std::string& path) {
-    if (mount(device.c_str(), path.c_str(), "ext4", 0, nullptr) != 0) {
-      return "ext4: " + errno_text();
-    }
-    path_ = path;
-    return "";
-  }
-
- private:
-  std::string path_;
-};
 
 class MappedRange {
  public:
@@ -155,7 +65,7 @@ class MappedRange {
 
 // --- No space ------------------------------------------------------------------------------------
 
-constexpr std::uint64_t kImageBytes = 16_MiB;  // The smallest ext4 with room to spare.
+constexpr std::uint64_t kImageBytes = 64_MiB;
 
 // A mounted file system of its own; `problem` says why there is none.
 struct SmallFileSystem {
@@ -169,15 +79,14 @@ struct SmallFileSystem {
       problem = "mkfs.ext4: not installed, or it failed";
       return;
     }
-    problem = enter_mount_namespace();
-    problem = problem.empty() ? loop.attach(image) : problem;
-    problem = problem.empty() ? mount.mount_ext4(loop.path(), path) : problem;
+    problem = loop.attach(image);
+    problem = problem.empty() ? mount.mount("ext4", loop.path(), path, "") : problem;
   }
 
   std::string path;
   std::string problem;
-  LoopDevice loop;
-  Mount mount;
+  testing::LoopDevice loop;
+  testing::Mount mount;
 };
 
 // Writes until the disk is full.
@@ -234,9 +143,9 @@ constexpr std::uint64_t kDiskBytes = 64_MiB;
 
 // A disk in the memory of nbdkit, as a file through FUSE, which answers reads with EIO for as long
 // as a switch file exists. `problem` says why there is none.
-class FailingDisk {
+class SwitchedDisk {
  public:
-  explicit FailingDisk(const testing::TempDir& directory)
+  explicit SwitchedDisk(const testing::TempDir& directory)
       : path_(directory.file("disk")), switch_path_(directory.file("fail")) {
     for (const char* program : {"nbdkit", "nbdfuse"}) {
       if (!has_program(program)) {
@@ -244,21 +153,21 @@ class FailingDisk {
         return;
       }
     }
-    problem = enter_mount_namespace();
+    problem = testing::enter_mount_namespace();
     if (problem.empty()) {
       directory.write("disk", "");
       start(directory.file("ready"));
     }
   }
-  ~FailingDisk() {
+  ~SwitchedDisk() {
     if (server_ > 0) {
       umount2(path_.c_str(), MNT_DETACH);
       kill(server_, SIGKILL);
       waitpid(server_, nullptr, 0);
     }
   }
-  FailingDisk(const FailingDisk&) = delete;
-  FailingDisk& operator=(const FailingDisk&) = delete;
+  SwitchedDisk(const SwitchedDisk&) = delete;
+  SwitchedDisk& operator=(const SwitchedDisk&) = delete;
 
   void fail_from_now_on() const { QUIRE_CHECK(close(creat(switch_path_.c_str(), 0600)) == 0); }
   void work_again() const { QUIRE_CHECK(unlink(switch_path_.c_str()) == 0); }
@@ -308,15 +217,15 @@ class FailingDisk {
 //         memory stay usable, and the same access works when the device does.
 TEST(GuardedDeviceTest, ADeviceThatReportsEioIsAnError) {
   const testing::TempDir directory;
-  const FailingDisk disk(directory);
+  const SwitchedDisk disk(directory);
   if (!disk.problem.empty()) {
     GTEST_SKIP() << disk.problem;
   }
-  LoopDevice loop;
+  testing::LoopDevice loop;
   if (const std::string problem = loop.attach(disk.path()); !problem.empty()) {
     GTEST_SKIP() << problem;
   }
-  const MappedRange map(loop.fd(), kDiskBytes);
+  const MappedRange map(loop.descriptor(), kDiskBytes);
   constexpr std::size_t kLoadAt = 32_MiB + 11;
   constexpr std::size_t kStoreAt = 48_MiB;
   EXPECT_EQ(guarded(map.bytes(), [&] { return map.load(0); }).value(), std::byte{0});

@@ -21,6 +21,16 @@ std::string problem(const char* what) {
 
 }  // namespace
 
+std::string enter_mount_namespace() {
+  if (unshare(CLONE_NEWNS) != 0) {
+    return problem("mount namespace");
+  }
+  if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
+    return problem("private mounts");
+  }
+  return "";
+}
+
 Mount::~Mount() {
   if (!path_.empty()) {
     umount2(path_.c_str(), MNT_DETACH);
@@ -29,11 +39,8 @@ Mount::~Mount() {
 
 std::string Mount::mount(const std::string& type, const std::string& source,
                          const std::string& path, const std::string& options) {
-  if (unshare(CLONE_NEWNS) != 0) {
-    return problem("mount namespace");
-  }
-  if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
-    return problem("private mounts");
+  if (std::string why_not = enter_mount_namespace(); !why_not.empty()) {
+    return why_not;
   }
   if (::mount(source.c_str(), path.c_str(), type.c_str(), 0, options.c_str()) != 0) {
     return problem(type.c_str());

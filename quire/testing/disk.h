@@ -11,6 +11,10 @@
 
 namespace quire::testing {
 
+// Gives this thread and its children mounts of their own, which go away with them. Empty, or why
+// not.
+[[nodiscard]] std::string enter_mount_namespace();
+
 // A file system mounted at a directory, seen by this thread and its children only.
 class Mount {
  public:
@@ -37,6 +41,8 @@ class LoopDevice {
 
   [[nodiscard]] std::string attach(const std::string& file);
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
+  // Borrowed; the device detaches when its last descriptor is closed.
+  [[nodiscard]] int descriptor() const noexcept { return device_; }
 
  private:
   [[nodiscard]] std::string configure(int control, int backing);
