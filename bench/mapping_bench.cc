@@ -133,7 +133,7 @@ int run(const Arguments& arguments) {
   figures.push_back(walk_figure(raw, map));
   figures.push_back(open_figure(small));
   nlohmann::json document{{"machine", machine_facts(dir)}, {"figures", nlohmann::json::array()}};
-  const bool as_text = !arguments.has("--json");
+  const bool as_text = !arguments.has("json");
   for (Figure& figure : figures) {
     run_interleaved(figure.contenders, rounds);
     document["figures"].push_back(report(figure, as_text));

@@ -127,7 +127,7 @@ int run(const Arguments& arguments) {
   unlink(plan.path.c_str());
   const Samples time = ratio(contenders[0].seconds, contenders[1].seconds);
   const double memory = static_cast<double>(mapped_bytes) / static_cast<double>(copied_bytes);
-  if (arguments.has("--json")) {
+  if (arguments.has("json")) {
     const nlohmann::json document{{"machine", machine_facts(".")},
                                   {"mapped_seconds", contenders[0].seconds.to_json()},
                                   {"copied_seconds", contenders[1].seconds.to_json()},
