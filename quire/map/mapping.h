@@ -8,8 +8,8 @@
 //
 //   auto log = quire::map("log.bin", {.access = Access::kReadWrite, .create = true,
 //                                     .reserve_bytes = 1_TiB}).value();
-//   log.append(bytes).value();                     // disk full is an error here, not a signal
-//   later log.flush().value();                           // on disk when it returns
+//   log.append(bytes).value();                     // a full disk is an error here
+//   log.flush().value();                           // on disk when it returns
 //
 //        address space                                   file
 //   |<- skew ->|<---- bytes() ---->|....reserved....|    [offset_bytes, offset_bytes + size_bytes)
