@@ -8,8 +8,8 @@
 //     return total;
 //   });
 //   // guarded(offset 8192 of 65536 mapped bytes): a load found no page behind the mapping
-//   // (SIGBUS): the file became shorter, or the device could not read it; ...
-//
+//   // (SIGBUS): the file became shorter, or the device could not read it; compare its size with
+//   // the one that was mapped
 //
 // A Mapping has a guarded() of its own, which names the file and the offset in it; this one serves
 // any mapped bytes. sys/bus_guard.h has the mechanism, its nesting and its rules for signals.
