@@ -91,7 +91,7 @@ Result<Ticket> WritableMapping::flush_async(ByteRange range, Durability durabili
     return fail(sys::to_error(copy.error(), "flush_async", subject(range)));
   }
   Ticket::Source source;
-  const Ticket ticket = source.ticket();
+  Ticket ticket = source.ticket();
   const auto file = std::make_shared<sys::Descriptor>(std::move(*copy));
   const bool accepted = internal::post_to_background([file, state = state_.flush_state,
                                                       in_file_range = in_file(found), durability,
