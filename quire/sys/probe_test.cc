@@ -67,13 +67,18 @@ TEST(MachineProbeTest, ProbesOncePerProcess) {
   EXPECT_EQ(plan.count(Call::kProbe), 0U);
 }
 
+// Goal:   probing leaks neither descriptors nor mappings.
+// Method: many times over: allocators map for themselves now and then, a leak does it every time.
 TEST(MachineProbeTest, LeavesNothingOpenOrMapped) {
+  constexpr std::uint64_t kRuns = 50;
   static_cast<void>(probe_machine_now());
   const int descriptors = testing::count_open_descriptors();
   const std::uint64_t mappings = process_limits().mappings_now.value();
-  static_cast<void>(probe_machine_now());
+  for (std::uint64_t i = 0; i < kRuns; ++i) {
+    static_cast<void>(probe_machine_now());
+  }
   EXPECT_EQ(testing::count_open_descriptors(), descriptors);
-  EXPECT_EQ(process_limits().mappings_now.value(), mappings);
+  EXPECT_LT(process_limits().mappings_now.value(), mappings + kRuns);
 }
 
 // What one failing call does to the probe.
