@@ -159,6 +159,9 @@ TEST(FlushTest, ManyThreadsFlushOneMapping) {
 }
 
 TEST(FlushTest, ForkedChildHasItsOwnBackground) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "fork beside a thread: the sanitizers' allocators do not survive it";
+#endif
   const TempDir dir;
   const WritableMapping map = open_dirty(dir);
   ASSERT_TRUE(map.flush_async().value().wait());  // The parent's thread exists now.

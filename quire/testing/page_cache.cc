@@ -3,7 +3,9 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -79,6 +81,7 @@ int run_as_nobody(const std::function<int()>& body) {
         setresuid(kNobody, kNobody, kNobody) != 0) {
       return 126;
     }
+    prctl(PR_SET_PDEATHSIG, SIGKILL);  // Changing the user took it away.
     return body();
   });
   return child.join().exit_code;

@@ -59,13 +59,18 @@ void dump_stacks() {
 // Waits in a thread of its own; a finished run wakes it.
 class Watchdog {
  public:
-  explicit Watchdog(std::chrono::seconds limit) : thread_([this, limit] { watch(limit); }) {}
+  // Returns when the thread has nothing left to do but wait: a test that forks must not meet it
+  // inside malloc, whose locks a sanitizer's child would inherit taken.
+  explicit Watchdog(std::chrono::seconds limit) : thread_([this, limit] { watch(limit); }) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return is_watching_; });
+  }
   ~Watchdog() {
     {
       const std::lock_guard lock(mutex_);
       is_done_ = true;
     }
-    done_.notify_all();
+    changed_.notify_all();
     thread_.join();
   }
   Watchdog(const Watchdog&) = delete;
@@ -74,7 +79,9 @@ class Watchdog {
  private:
   void watch(std::chrono::seconds limit) {
     std::unique_lock lock(mutex_);
-    if (done_.wait_for(lock, limit, [this] { return is_done_; })) {
+    is_watching_ = true;
+    changed_.notify_all();
+    if (changed_.wait_for(lock, limit, [this] { return is_done_; })) {
       return;
     }
     dprintf(STDERR_FILENO, "\nhang: no end after %lld s; stacks of every thread:\n",
@@ -84,7 +91,8 @@ class Watchdog {
   }
 
   std::mutex mutex_;
-  std::condition_variable done_;
+  std::condition_variable changed_;
+  bool is_watching_ = false;
   bool is_done_ = false;
   std::thread thread_;  // Last: it uses the members above.
 };
