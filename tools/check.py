@@ -8,6 +8,7 @@ A command that is not itself a run of tests counts as one passed or failed.
 """
 
 import argparse
+import fcntl
 import glob
 import os
 import random
@@ -299,6 +300,22 @@ def summarise(results):
     return failed
 
 
+def take_turn():
+    """An open file, locked while we run; None when another run has it: two would break each
+    other's builds."""
+    lock = open(os.path.join(LOGS, "lock"), "w", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return None
+    return lock
+
+
+def interrupt(_signal, _frame):
+    raise KeyboardInterrupt
+
+
 def main():
     parser = argparse.ArgumentParser(prog="check", usage="./check [--quick] [--stage NAME]...")
     parser.add_argument("--quick", action="store_true")
@@ -309,6 +326,11 @@ def main():
         parser.error("--quick and --stage exclude each other")
     names = arguments.stage or (QUICK if arguments.quick else list(STAGES))
     os.makedirs(LOGS, exist_ok=True)
+    lock = take_turn()
+    if lock is None:
+        print("check: another run is at work in this tree; wait for its end", file=sys.stderr)
+        return 1
+    signal.signal(signal.SIGTERM, interrupt)
     results = {}
     try:
         for name in names:

@@ -181,6 +181,22 @@ class CountTest(unittest.TestCase):
         self.assertEqual(self.count("run", text), (1, 0, [("T", "fuse: absent")]))
 
 
+class TurnTest(unittest.TestCase):
+    """Two runs of ./check in one tree would overwrite each other's builds and logs."""
+
+    def test_only_one_run_has_its_turn(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.addCleanup(setattr, check, "LOGS", check.LOGS)
+            check.LOGS = folder
+            first = check.take_turn()
+            self.assertIsNotNone(first)
+            self.assertIsNone(check.take_turn())
+            first.close()
+            second = check.take_turn()
+            self.assertIsNotNone(second)
+            second.close()
+
+
 class ClangTidyCacheTest(unittest.TestCase):
     """A clean file is looked at again exactly when the answer could change."""
 
