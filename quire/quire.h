@@ -11,6 +11,7 @@
 #pragma once
 
 #include "quire/base/check.h"
+#include "quire/base/durability.h"
 #include "quire/base/error.h"
 #include "quire/base/mutex.h"
 #include "quire/base/page_window.h"
@@ -20,7 +21,6 @@
 #include "quire/base/ticket.h"
 #include "quire/base/units.h"
 #include "quire/map/address_space.h"
-#include "quire/map/durability.h"
 #include "quire/map/eviction.h"
 #include "quire/map/file_set.h"
 #include "quire/map/file_windows.h"
@@ -34,3 +34,5 @@
 #include "quire/map/typed_view.h"
 #include "quire/map/warming.h"
 #include "quire/map/writable_mapping.h"
+#include "quire/transfer/copy.h"
+#include "quire/transfer/transfer.h"

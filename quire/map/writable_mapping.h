@@ -30,11 +30,11 @@
 #include <span>
 #include <utility>
 
+#include "quire/base/durability.h"
 #include "quire/base/path_argument.h"
 #include "quire/base/result.h"
 #include "quire/base/ticket.h"
 #include "quire/base/units.h"
-#include "quire/map/durability.h"
 #include "quire/map/map_options.h"
 #include "quire/map/mapping.h"
 #include "quire/sys/memfd.h"
