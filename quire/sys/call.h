@@ -60,7 +60,23 @@ enum class Call : std::uint8_t {
   kRename,
   kUnlink,
   kProbe,
-  kCount,  // Not a call: how many kinds there are.
+  kSendFile,
+  kSplice,
+  kCopyRange,
+  kClone,
+  kPipe,
+  kLink,
+  kMakeDirectory,
+  kMetadata,
+  kAttribute,
+  kProcess,
+  kEvent,
+  kRingSetup,
+  kRingRegister,
+  kRingSubmit,
+  kRingWait,
+  kRingCompletion,  // Not a call: the result of an entry of a ring, as it is taken.
+  kCount,           // Not a call: how many kinds there are.
 };
 
 // "mmap", "pread": the name of the system call that stands for the kind, for messages.

@@ -74,6 +74,7 @@ int to_open_flags(const OpenFlags& flags) noexcept {
   bits |= flags.truncate ? O_TRUNC : 0;
   bits |= flags.directory ? O_DIRECTORY : 0;
   bits |= flags.no_follow ? O_NOFOLLOW : 0;
+  bits |= flags.direct ? O_DIRECT : 0;
   return bits;
 }
 

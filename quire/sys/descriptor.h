@@ -73,6 +73,7 @@ struct OpenFlags {
   bool directory = false;     // Fail with ENOTDIR on anything else.
   bool no_follow = false;     // Fail with ELOOP on a symbolic link.
   bool path_only = false;     // O_PATH: to look at, not to read.
+  bool direct = false;        // O_DIRECT: past the page cache, see direct_io.h.
   std::uint32_t mode = 0644;  // For a created file, before the umask.
 };
 

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -319,6 +320,10 @@ Outcome<PollResult> wait_readable(int fd, int timeout_ms) noexcept {
     return PollResult::kTimedOut;
   }
   return (*events & POLLIN) != 0 ? PollResult::kReadable : PollResult::kHungUp;
+}
+
+Outcome<void> lock_file(int fd) noexcept {
+  return run_void(Call::kControl, [&] { return ::flock(fd, LOCK_EX | LOCK_NB); });
 }
 
 Outcome<void> rename_path(const char* from, const char* to) noexcept {

@@ -91,6 +91,10 @@ enum class PollResult : std::uint8_t { kReadable, kHungUp, kTimedOut };
 // Blocks. Errors: EBADF.
 [[nodiscard]] Outcome<PollResult> wait_readable(int fd, int timeout_ms) noexcept;
 
+// Locks the open file against whoever else locks it this way (flock); its last descriptor unlocks.
+// Errors: EWOULDBLOCK when somebody else holds it.
+Outcome<void> lock_file(int fd) noexcept;
+
 Outcome<void> rename_path(const char* from, const char* to) noexcept;
 Outcome<void> unlink_path(const char* path) noexcept;
 

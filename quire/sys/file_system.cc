@@ -222,6 +222,14 @@ Outcome<FileSystemType> file_system_type_of(int fd) {
   return type_of(QUIRE_TRY(ask_file_system(fd)));
 }
 
+Outcome<std::uint64_t> free_bytes_of(int fd) noexcept {
+  const struct statfs raw = QUIRE_TRY(ask_file_system(fd));
+  if (raw.f_blocks == 0) {
+    return kToEnd;
+  }
+  return static_cast<std::uint64_t>(raw.f_bavail) * static_cast<std::uint64_t>(raw.f_bsize);
+}
+
 Result<FileSystem> file_system_of(int fd) {
   const Outcome<struct statfs> asked = ask_file_system(fd);
   if (!asked) {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "quire/base/result.h"
+#include "quire/base/units.h"
 #include "quire/sys/outcome.h"
 
 namespace quire::sys {
@@ -81,6 +82,9 @@ struct FileSystem {
 
 // Only the type: one system call, for code that asks of every file.
 [[nodiscard]] Outcome<FileSystemType> file_system_type_of(int fd);
+
+// What this user may still fill; kToEnd where the file system does not count (0 of 0 blocks).
+[[nodiscard]] Outcome<std::uint64_t> free_bytes_of(int fd) noexcept;
 
 // Of an open file. For a block device node: the device itself, and the file system of the node.
 // Errors: the errno of fstatfs.

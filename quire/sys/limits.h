@@ -71,6 +71,7 @@ struct MachineMemory {
 struct CgroupLevel {
   int version = 2;
   std::string path;                          // As the kernel names it, "/system.slice/x.service".
+  std::string directory;                     // Where its files are.
   std::optional<std::uint64_t> limit_bytes;  // memory.max, memory.limit_in_bytes; nullopt: none.
   std::optional<std::uint64_t> high_bytes;   // memory.high: reclaim starts here already.
   std::optional<std::uint64_t> usage_bytes;  // Page cache included.

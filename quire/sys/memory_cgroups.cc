@@ -69,6 +69,7 @@ void append_levels(const std::string& mount_point, std::string_view below, std::
     const std::string directory = mount_point + std::string(below);
     CgroupLevel level{.version = files.version,
                       .path = (root == "/" ? "" : std::string(root)) + std::string(below),
+                      .directory = directory,
                       .limit_bytes = below_no_limit(read_number(directory, files.limit)),
                       .high_bytes = below_no_limit(read_number(directory, files.high)),
                       .usage_bytes = read_number(directory, files.usage)};

@@ -23,6 +23,7 @@
 
 #include "quire/base/result.h"
 #include "quire/sys/descriptor.h"
+#include "quire/sys/direct_io.h"
 #include "quire/sys/file_system.h"
 
 namespace quire::sys {
@@ -61,13 +62,6 @@ struct MachineProbe {
 [[nodiscard]] const MachineProbe& probe_machine();
 // Tries everything again.
 [[nodiscard]] MachineProbe probe_machine_now();
-
-// Alignment that direct I/O asks for, as the kernel states it and a probe read confirmed.
-struct DirectAlignment {
-  std::uint32_t memory_bytes = 0;
-  std::uint32_t offset_bytes = 0;
-  std::optional<std::uint32_t> read_offset_bytes;  // STATX_DIO_READ_ALIGN (6.14), where smaller.
-};
 
 struct PathProbe {
   std::string path;

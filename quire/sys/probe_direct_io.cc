@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <bit>
 
 #include "quire/sys/file.h"
+#include "quire/sys/internal/direct_alignment.h"
 #include "quire/sys/internal/kernel_abi.h"
 #include "quire/sys/internal/probe_parts.h"
 
@@ -27,33 +27,11 @@ constexpr Trial kRead{"direct_io.read", "can bypass the page cache",
 constexpr Trial kAtomic{"atomic_write", "one aligned block is written whole or not at all",
                         "checksums find torn blocks"};
 
-// No device asks for more; a statement beyond that is not believed.
-constexpr std::uint32_t kAlignmentBytesMax = std::uint32_t{1} << 20;
-
 Outcome<abi::Statx> ask(int fd) noexcept {
   constexpr unsigned kMask = abi::kStatxDioAlign | abi::kStatxDioReadAlign | abi::kStatxWriteAtomic;
   abi::Statx answer{};
   QUIRE_TRY(try_call([&] { return ::syscall(SYS_statx, fd, "", AT_EMPTY_PATH, kMask, &answer); }));
   return answer;
-}
-
-bool is_believable(std::uint32_t alignment_bytes) noexcept {
-  return std::has_single_bit(alignment_bytes) && alignment_bytes <= kAlignmentBytesMax;
-}
-
-// What statx states; nothing when it states nothing.
-std::optional<DirectAlignment> stated_alignment(const abi::Statx& answer) noexcept {
-  if ((answer.mask & abi::kStatxDioAlign) == 0 || !is_believable(answer.dio_memory_align) ||
-      !is_believable(answer.dio_offset_align)) {
-    return std::nullopt;
-  }
-  DirectAlignment alignment{.memory_bytes = answer.dio_memory_align,
-                            .offset_bytes = answer.dio_offset_align,
-                            .read_offset_bytes = std::nullopt};
-  if ((answer.mask & abi::kStatxDioReadAlign) != 0 && is_believable(answer.dio_read_offset_align)) {
-    alignment.read_offset_bytes = answer.dio_read_offset_align;
-  }
-  return alignment;
 }
 
 // A page, or a block device's own block: what works nearly everywhere.
@@ -146,10 +124,9 @@ Capability conclude_stated(const Outcome<abi::Statx>& answer,
   if (stated) {
     return conclude(kStated, describe(*stated));
   }
-  const bool is_refused =
-      (answer->mask & abi::kStatxDioAlign) != 0 && answer->dio_offset_align == 0;
-  return conclude_unavailable(kStated, is_refused ? "statx states that this file has no direct I/O"
-                                                  : "statx states nothing (STATX_DIOALIGN)");
+  return conclude_unavailable(kStated, is_direct_refused(*answer)
+                                           ? "statx states that this file has no direct I/O"
+                                           : "statx states nothing (STATX_DIOALIGN)");
 }
 
 // The statement is a statement. On a file of ours one such write proves it.

@@ -3,10 +3,24 @@
 
 #include <unistd.h>
 
+#include <ctime>
+
 namespace quire::sys {
 
 int process_id() noexcept {
   return ::getpid();
+}
+
+bool is_root() noexcept {
+  return ::geteuid() == 0;
+}
+
+std::uint64_t thread_cpu_ns() noexcept {
+  constexpr std::uint64_t kNanosecondsPerSecond = 1'000'000'000;
+  timespec time{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<std::uint64_t>(time.tv_sec) * kNanosecondsPerSecond +
+         static_cast<std::uint64_t>(time.tv_nsec);
 }
 
 }  // namespace quire::sys

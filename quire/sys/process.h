@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// process: who we are.
+// process: who we are, and what we have cost.
 //
 // Thread-safety: any thread. Cost: a system call that never fails.
 #pragma once
 
+#include <cstdint>
+
 namespace quire::sys {
 
 [[nodiscard]] int process_id() noexcept;
+// Whether the kernel lets us act for every user. (In a container that may mean less.)
+[[nodiscard]] bool is_root() noexcept;
+// Processor time of the calling thread, in and out of the kernel.
+[[nodiscard]] std::uint64_t thread_cpu_ns() noexcept;
 
 }  // namespace quire::sys

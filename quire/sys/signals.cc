@@ -89,4 +89,42 @@ Outcome<void> ignore_broken_pipes() noexcept {
   return set_action(SIGPIPE, action);
 }
 
+namespace {
+
+sigset_t only_broken_pipe() noexcept {
+  sigset_t set;
+  ::sigemptyset(&set);
+  ::sigaddset(&set, SIGPIPE);
+  return set;
+}
+
+bool is_broken_pipe_pending() noexcept {
+  sigset_t pending;
+  ::sigemptyset(&pending);
+  ::sigpending(&pending);
+  return ::sigismember(&pending, SIGPIPE) == 1;
+}
+
+}  // namespace
+
+HeldBrokenPipe::HeldBrokenPipe() noexcept {
+  const sigset_t set = only_broken_pipe();
+  sigset_t before;
+  ::sigemptyset(&before);
+  ::pthread_sigmask(SIG_BLOCK, &set, &before);
+  was_blocked_ = ::sigismember(&before, SIGPIPE) == 1;
+  was_pending_ = is_broken_pipe_pending();
+}
+
+HeldBrokenPipe::~HeldBrokenPipe() {
+  const sigset_t set = only_broken_pipe();
+  if (!was_pending_ && is_broken_pipe_pending()) {
+    const timespec at_once{};
+    ::sigtimedwait(&set, nullptr, &at_once);
+  }
+  if (!was_blocked_) {
+    ::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+  }
+}
+
 }  // namespace quire::sys

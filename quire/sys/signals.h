@@ -27,4 +27,22 @@ Outcome<void> install_stop_signals() noexcept;
 // Writing into a pipe that nobody reads becomes EPIPE instead of the end of the process.
 Outcome<void> ignore_broken_pipes() noexcept;
 
+// The same for one thread and a while, for calls without MSG_NOSIGNAL (write, sendfile, splice): a
+// library must not change what its user decided for the process. SIGPIPE is blocked while the
+// object lives; one that came meanwhile is taken away before it is unblocked, one that waited
+// before stays.
+// REQUIRES: destroyed by the thread that made it, in reverse order.
+// Cost:     four system calls together.
+class HeldBrokenPipe {
+ public:
+  HeldBrokenPipe() noexcept;
+  ~HeldBrokenPipe();
+  HeldBrokenPipe(const HeldBrokenPipe&) = delete;
+  HeldBrokenPipe& operator=(const HeldBrokenPipe&) = delete;
+
+ private:
+  bool was_blocked_ = false;
+  bool was_pending_ = false;
+};
+
 }  // namespace quire::sys

@@ -57,6 +57,7 @@ struct PagemapRegion {
 inline constexpr unsigned long kPagemapScan = _IOWR('f', 16, PagemapScan);
 static_assert(kPagemapScan == 0xc0606610);
 inline constexpr std::uint64_t kPageIsPresent = 1U << 3;
+inline constexpr std::uint64_t kPageIsHuge = 1U << 6;
 
 // madvise(2).
 inline constexpr int kAdviseGuardInstall = 102;  // 6.13
@@ -93,9 +94,11 @@ static_assert(offsetof(Statx, dio_read_offset_align) == 0xb4);
 static_assert(sizeof(Statx) == 0x100);
 
 // io_uring: <linux/io_uring.h>.
-inline constexpr std::uint32_t kIoUringSetupCoopTaskrun = 1U << 8;    // 5.19
-inline constexpr std::uint32_t kIoUringSetupSingleIssuer = 1U << 12;  // 6.0
-inline constexpr std::uint32_t kIoUringSetupDeferTaskrun = 1U << 13;  // 6.1
+inline constexpr std::uint32_t kIoUringSetupCoopTaskrun = 1U << 8;     // 5.19
+inline constexpr std::uint32_t kIoUringSetupSingleIssuer = 1U << 12;   // 6.0
+inline constexpr std::uint32_t kIoUringSetupDeferTaskrun = 1U << 13;   // 6.1
+inline constexpr std::uint16_t kIoUringSendReportUsage = 1U << 3;      // 6.2
+inline constexpr std::uint32_t kIoUringNotificationCopied = 1U << 31;  // 6.2
 inline constexpr unsigned kIoUringRegisterBuffers = 0;
 inline constexpr unsigned kIoUringRegisterProbe = 8;
 struct IoUringParameters {
