@@ -7,6 +7,10 @@
 //   {.access = kReadWrite, ...}  what may be asked for                 quire/map/map_options.h
 //   resize, append, flush        growth and durability                 quire/map/writable_mapping.h
 //   guarded(range, fn)           a fault as an error, not a signal     quire/map/guarded.h
+//   quire::open_file(path, ...)  buffered or direct, by one policy     quire/io/file.h
+//   IoQueue, IoTask              many requests under way               quire/io/io_queue.h
+//   BatchReader                  pointer if resident, batch if not     quire/io/batch_reader.h
+//   RecordWriter, RecordReader   small pieces, gathered                quire/io/records.h
 //   Result, Error                how failure is told                   quire/base/result.h
 #pragma once
 
@@ -20,6 +24,15 @@
 #include "quire/base/result.h"
 #include "quire/base/ticket.h"
 #include "quire/base/units.h"
+#include "quire/io/background_io.h"
+#include "quire/io/batch_reader.h"
+#include "quire/io/buffer_pool.h"
+#include "quire/io/file.h"
+#include "quire/io/file_options.h"
+#include "quire/io/io_queue.h"
+#include "quire/io/io_task.h"
+#include "quire/io/records.h"
+#include "quire/io/store.h"
 #include "quire/map/address_space.h"
 #include "quire/map/eviction.h"
 #include "quire/map/file_set.h"
@@ -34,5 +47,3 @@
 #include "quire/map/typed_view.h"
 #include "quire/map/warming.h"
 #include "quire/map/writable_mapping.h"
-#include "quire/transfer/copy.h"
-#include "quire/transfer/transfer.h"

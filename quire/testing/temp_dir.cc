@@ -45,6 +45,14 @@ std::string pattern(std::size_t length_bytes) {
   return text;
 }
 
+std::vector<std::byte> pattern_bytes(std::uint64_t offset_bytes, std::size_t length_bytes) {
+  std::vector<std::byte> bytes(length_bytes);
+  for (std::size_t i = 0; i < length_bytes; ++i) {
+    bytes[i] = pattern_at(offset_bytes + i);
+  }
+  return bytes;
+}
+
 std::string read_file(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   QUIRE_CHECK(in.is_open());

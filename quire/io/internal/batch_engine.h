@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// BatchEngine: does the batches of one thread. What batch_reader.h promises happens here.
+//
+//   classify()   keys --> resident_ | done at once (NOWAIT) | absent_ --coalesce--> requests_
+//   run()        requests_ --slots--> IoQueue       while resident_ is copied, slice by slice
+//   finish()     each request's bytes to its ranges
+//
+// A request of one range reads into the caller's memory; one of several reads into a staging buffer
+// and is copied out. A copy that meets a page without backing (the file shrank, the device failed)
+// is put to the queue instead, which gives the end or the error as a value.
+//
+// Invariants:    every key is in exactly one of resident_, absent_, or done; slots under way =
+//                requests under way; nothing is under way between two batches.
+// Thread-safety: the thread that made it.
+// Cost:          no allocation once the largest batch was seen.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "quire/base/result.h"
+#include "quire/io/batch_reader.h"
+#include "quire/io/buffer_pool.h"
+#include "quire/io/internal/batch_plan.h"
+#include "quire/io/internal/batch_source.h"
+#include "quire/io/internal/residency_chunks.h"
+#include "quire/io/io_queue.h"
+
+namespace quire::internal {
+
+class BatchEngine {
+ public:
+  // `source` outlives the engine. Errors: those of the queue.
+  static Result<std::unique_ptr<BatchEngine>> make(const BatchSource& source);
+
+  Result<BatchReport> read(std::span<ReadRange> ranges);
+  [[nodiscard]] std::string explain() const { return queue_->explain(); }
+
+ private:
+  // A request under way.
+  struct Slot {
+    BatchEngine* engine = nullptr;
+    IoRequest request;
+    PlannedRequest plan;
+    std::optional<BufferPool::Buffer> staging;
+  };
+
+  BatchEngine(const BatchSource& source, std::unique_ptr<IoQueue> queue);
+
+  // The keys [first, last) start in one chunk and reach into the chunks up to `end_chunk`.
+  struct Run {
+    std::size_t first = 0;
+    std::size_t last = 0;
+    std::uint64_t chunk = 0;
+    std::uint64_t end_chunk = 0;
+    bool is_worth_asking = false;
+  };
+
+  void classify();
+  [[nodiscard]] Run next_run(std::size_t first) const;
+  void classify_together(std::size_t first, std::size_t last, std::uint64_t first_chunk,
+                         std::uint64_t end_chunk);
+  void classify_alone(std::size_t first, std::size_t last);
+
+  [[nodiscard]] Result<std::uint64_t> readable_bytes() const;
+  Result<void> read_what_shrank();
+
+  void run();
+  bool submit_next();
+  void copy_slice();
+  void copy_guarded();
+  void finish(Slot& slot);
+  [[nodiscard]] std::span<std::byte> memory_for(Slot& slot);
+  void keep_first(std::optional<Error> error);
+
+  [[nodiscard]] ReadRange& range_of(const RangeKey& key) noexcept { return ranges_[key.index]; }
+  [[nodiscard]] const ReadRange& range_of(const RangeKey& key) const noexcept {
+    return ranges_[key.index];
+  }
+
+  const BatchSource& source_;
+  std::unique_ptr<IoQueue> queue_;
+  ResidencyChunks chunks_;
+  const PageSize alignment_;             // Of requests through a staging buffer.
+  std::unique_ptr<BufferPool> staging_;  // Made when the first request of several ranges comes.
+  std::vector<Slot> slots_;
+  std::vector<Slot*> free_slots_;
+  bool can_try_;  // NOWAIT reads are wanted, and work on this file.
+
+  // Of the batch at work.
+  std::span<ReadRange> ranges_;
+  std::uint64_t readable_bytes_ = 0;
+  std::vector<RangeKey> keys_;
+  std::vector<RangeKey> resident_;
+  std::vector<RangeKey> absent_;
+  std::vector<PlannedRequest> requests_;
+  std::size_t next_request_ = 0;
+  std::size_t next_copy_ = 0;
+  std::size_t slice_end_ = 0;
+  BatchReport report_;
+  std::optional<Error> error_;
+};
+
+}  // namespace quire::internal
