@@ -88,6 +88,21 @@ Outcome<short> wait_for_events(int fd, short events, int timeout_ms) noexcept {
 
 }  // namespace
 
+std::int64_t read_bare(int fd, std::span<std::byte> into, std::uint64_t offset_bytes) noexcept {
+  return internal::run_bare(Call::kRead, [&](const CallSite& site) {
+    return ::pread(fd, into.data(), std::min(into.size(), site.transfer_bytes_max),
+                   to_off(offset_bytes));
+  });
+}
+
+std::int64_t write_bare(int fd, std::span<const std::byte> from,
+                        std::uint64_t offset_bytes) noexcept {
+  return internal::run_bare(Call::kWrite, [&](const CallSite& site) {
+    return ::pwrite(fd, from.data(), std::min(from.size(), site.transfer_bytes_max),
+                    to_off(offset_bytes));
+  });
+}
+
 Outcome<std::size_t> read_at(int fd, std::span<std::byte> into,
                              std::uint64_t offset_bytes) noexcept {
   std::size_t done = 0;

@@ -38,6 +38,13 @@ Outcome<void> write_at(int fd, std::span<const std::byte> from,
 // non-blocking descriptor.
 Outcome<void> write_all(int fd, std::span<const std::byte> from) noexcept;
 
+// One pread(2) or pwrite(2) with next to nothing around it, for loops that are measured: the bytes
+// moved or, negative, the errno.
+[[nodiscard]] std::int64_t read_bare(int fd, std::span<std::byte> into,
+                                     std::uint64_t offset_bytes) noexcept;
+[[nodiscard]] std::int64_t write_bare(int fd, std::span<const std::byte> from,
+                                      std::uint64_t offset_bytes) noexcept;
+
 Outcome<void> truncate_file(int fd, std::uint64_t size_bytes) noexcept;
 
 enum class Allocate : std::uint8_t {

@@ -71,6 +71,36 @@ struct Pipe {
 
 // --- reading ------------------------------------------------------------------------------------
 
+TEST(BareTransferTest, MovesBytesOrGivesTheErrnoAsANegativeNumber) {
+  const TempDir directory;
+  const Descriptor file = open_for_writing(directory.file("file"));
+  EXPECT_EQ(write_bare(file.get(), bytes_of("0123456789"), 5), 10);
+  std::string text(20, '?');
+  const auto into = std::as_writable_bytes(std::span(text));
+  EXPECT_EQ(read_bare(file.get(), into, 10), 5);  // Up to the end.
+  EXPECT_EQ(text.substr(0, 6), "56789?");
+  EXPECT_EQ(read_bare(file.get(), into, 100), 0);
+  EXPECT_EQ(read_bare(-1, into, 0), -EBADF);
+  EXPECT_EQ(write_bare(-1, bytes_of("x"), 0), -EBADF);
+}
+
+TEST(BareTransferTest, GoesThroughTheDoorLikeAnyCall) {
+  const TempDir directory;
+  const Descriptor file = open_for_writing(directory.file("file"));
+  {
+    const FaultPlan plan({.call = Call::kWrite, .nth = 1, .times = 2, .error = EINTR});
+    EXPECT_EQ(write_bare(file.get(), bytes_of("abc"), 0), 3);
+    EXPECT_EQ(plan.count(Call::kWrite), 3U);
+  }
+  {
+    const FaultPlan plan({.call = Call::kWrite, .nth = 1, .error = ENOSPC});
+    EXPECT_EQ(write_bare(file.get(), bytes_of("abc"), 0), -ENOSPC);
+  }
+  std::string text(3, '?');
+  const FaultPlan plan({.call = Call::kRead, .nth = 1, .transfer_bytes_max = 2});
+  EXPECT_EQ(read_bare(file.get(), std::as_writable_bytes(std::span(text)), 0), 2);
+}
+
 TEST(ReadAtTest, StopsAtTheEndOfTheFile) {
   const TempDir directory;
   const Descriptor file = open_file(directory.write("a", pattern(100)).c_str(), {}).value();

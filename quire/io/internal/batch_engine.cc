@@ -3,12 +3,14 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cstring>
 #include <utility>
 
 #include "quire/base/check.h"
 #include "quire/base/page_window.h"
 #include "quire/sys/bus_guard.h"
+#include "quire/sys/memory.h"
 
 namespace quire::internal {
 namespace {
@@ -36,7 +38,7 @@ Result<std::unique_ptr<BatchEngine>> BatchEngine::make(const BatchSource& source
 BatchEngine::BatchEngine(const BatchSource& source, std::unique_ptr<IoQueue> queue)
     : source_(source),
       queue_(std::move(queue)),
-      chunks_(source.mapping()),
+      chunks_(source.mapping(), source.cached().fd()),
       alignment_(alignment_of(source.deep())),
       slots_(source.options().depth),
       can_try_(source.options().cache == CacheUse::kKeep) {
@@ -59,6 +61,7 @@ Result<BatchReport> BatchEngine::read(std::span<ReadRange> ranges) {
            {.gap_bytes_max = source_.options().coalesce_gap_bytes,
             .request_bytes_max = room_bytes - std::min(room_bytes, 2 * alignment_.bytes())},
            requests_);
+  QUIRE_TRY(make_staging());
   run();
   QUIRE_TRY(read_what_shrank());
   QUIRE_CHECK_EQ(queue_->under_way(), 0U);
@@ -76,28 +79,30 @@ void BatchEngine::classify() {
   absent_.clear();
   std::size_t at = 0;
   while (at < keys_.size()) {
-    Run run = next_run(at);
-    if (!run.is_worth_asking) {
-      classify_alone(run.first, run.last);
-      at = run.last;
+    const Run run = next_run(at);
+    if (is_filled(run)) {
+      at = classify_filled(run);
       continue;
     }
-    // Chunks that touch share a call.
-    std::size_t last = run.last;
-    std::uint64_t end_chunk = run.end_chunk;
-    while (last < keys_.size()) {
-      const Run next = next_run(last);
-      const std::uint64_t joined_end = std::max(end_chunk, next.end_chunk);
-      if (!next.is_worth_asking || next.chunk > end_chunk ||
-          joined_end - run.chunk > ResidencyChunks::kChunksPerCallMax) {
-        break;
-      }
-      last = next.last;
-      end_chunk = joined_end;
+    if (run.is_worth_asking) {
+      classify_asked(run);
+    } else {
+      classify_alone(run.first, run.last);
     }
-    classify_together(run.first, last, run.chunk, end_chunk);
-    at = last;
+    at = run.last;
   }
+}
+
+bool BatchEngine::is_filled(const Run& run) const {
+  if (!run.can_be_asked) {
+    return false;
+  }
+  for (std::uint64_t chunk = run.chunk; chunk < run.end_chunk; ++chunk) {
+    if (!chunks_.is_filled(chunk)) {
+      return false;
+    }
+  }
+  return true;
 }
 
 BatchEngine::Run BatchEngine::next_run(std::size_t first) const {
@@ -112,21 +117,52 @@ BatchEngine::Run BatchEngine::next_run(std::size_t first) const {
     has_large = has_large || range.into.size() >= kLargeRangeBytes;
     ++run.last;
   }
+  run.can_be_asked = source_.has_truth() && run.end_chunk <= chunks_.chunk_count() &&
+                     run.end_chunk - chunk <= ResidencyChunks::kChunksPerCallMax;
   run.is_worth_asking =
-      source_.has_truth() && run.end_chunk <= chunks_.chunk_count() &&
-      run.end_chunk - chunk <= ResidencyChunks::kChunksPerCallMax &&
+      run.can_be_asked &&
       (has_large || !can_try_ || run.last - run.first >= ResidencyChunks::kRangesPerChunkMin);
   return run;
 }
 
-void BatchEngine::classify_together(std::size_t first, std::size_t last, std::uint64_t first_chunk,
-                                    std::uint64_t end_chunk) {
-  chunks_.look(first_chunk, end_chunk - first_chunk);
-  for (std::size_t i = first; i < last; ++i) {
-    const ReadRange& range = range_of(keys_[i]);
-    const ByteRange bytes{range.offset_bytes, range.into.size()};
-    const bool is_mapped = range.offset_bytes + range.into.size() <= readable_bytes_;
-    (is_mapped && chunks_.is_resident(bytes) ? resident_ : absent_).push_back(keys_[i]);
+// Filled chunks that touch share a call. Returns the first key that was not in them.
+std::size_t BatchEngine::classify_filled(const Run& run) {
+  std::size_t last = run.last;
+  std::uint64_t end_chunk = run.end_chunk;
+  while (last < keys_.size()) {
+    const Run next = next_run(last);
+    const std::uint64_t joined_end = std::max(end_chunk, next.end_chunk);
+    if (!is_filled(next) || next.chunk > end_chunk ||
+        joined_end - run.chunk > ResidencyChunks::kChunksPerCallMax) {
+      break;
+    }
+    last = next.last;
+    end_chunk = joined_end;
+  }
+  chunks_.look(run.chunk, end_chunk - run.chunk);
+  for (std::size_t i = run.first; i < last; ++i) {
+    const bool can_copy = is_readable(keys_[i]) && chunks_.was_resident(bytes_of(keys_[i]));
+    (can_copy ? resident_ : absent_).push_back(keys_[i]);
+  }
+  return last;
+}
+
+void BatchEngine::classify_asked(const Run& run) {
+  using Presence = ResidencyChunks::Presence;
+  bool has_all = true;
+  bool has_some = false;
+  for (std::uint64_t chunk = run.chunk; chunk < run.end_chunk; ++chunk) {
+    const Presence presence = chunks_.ask(chunk);
+    has_all = has_all && presence == Presence::kAll;
+    has_some = has_some || presence != Presence::kNone;
+  }
+  for (std::size_t i = run.first; i < run.last; ++i) {
+    const bool can_copy = is_readable(keys_[i]) &&
+                          (has_all || (has_some && chunks_.is_range_resident(bytes_of(keys_[i]))));
+    if (can_copy && !has_all && try_now(keys_[i])) {
+      continue;  // Cheaper than the fault that a copy would take.
+    }
+    (can_copy ? resident_ : absent_).push_back(keys_[i]);
   }
 }
 
@@ -134,19 +170,23 @@ void BatchEngine::classify_together(std::size_t first, std::size_t last, std::ui
 // kKeep, and the first half of the work; wrong for who wants to go past the cache.
 void BatchEngine::classify_alone(std::size_t first, std::size_t last) {
   for (std::size_t i = first; i < last; ++i) {
-    ReadRange& range = range_of(keys_[i]);
-    if (can_try_) {
-      const auto done = source_.cached().try_read(range.offset_bytes, range.into);
-      if (done && done->has_value()) {
-        range.done_bytes = **done;
-        ++report_.resident_ranges;
-        continue;
-      }
-      // An error is the queue's to find again; one that means "never on this file" is kept.
-      can_try_ = done.has_value() || done.error().code() != Errc::kUnsupported;
+    if (!can_try_ || !try_now(keys_[i])) {
+      absent_.push_back(keys_[i]);
     }
-    absent_.push_back(keys_[i]);
   }
+}
+
+bool BatchEngine::try_now(const RangeKey& key) {
+  ReadRange& range = range_of(key);
+  const auto done = source_.cached().try_read(range.offset_bytes, range.into);
+  if (!done || !done->has_value()) {
+    // An error is the queue's to find again; one that means "never on this file" is kept.
+    can_try_ = can_try_ && (done.has_value() || done.error().code() != Errc::kUnsupported);
+    return false;
+  }
+  range.done_bytes = **done;
+  ++report_.resident_ranges;
+  return true;
 }
 
 // What can be copied from the mapping: not past its end, and not past the file's, where the last
@@ -203,9 +243,6 @@ bool BatchEngine::submit_next() {
   Slot& slot = *free_slots_.back();
   slot.plan = requests_[next_request_];
   const std::span<std::byte> memory = memory_for(slot);
-  if (memory.empty()) {
-    return false;
-  }
   free_slots_.pop_back();
   ++next_request_;
   ++report_.requests;
@@ -224,7 +261,7 @@ bool BatchEngine::submit_next() {
   return true;
 }
 
-// Where a request reads to. Empty, with the error kept, when there is no memory for it.
+// Where a request reads to.
 std::span<std::byte> BatchEngine::memory_for(Slot& slot) {
   if (slot.plan.count == 1) {
     return range_of(absent_[slot.plan.first]).into;
@@ -233,19 +270,29 @@ std::span<std::byte> BatchEngine::memory_for(Slot& slot) {
       round_up(slot.plan.offset_bytes + slot.plan.length_bytes, alignment_);
   slot.plan.offset_bytes = round_down(slot.plan.offset_bytes, alignment_);
   slot.plan.length_bytes = end_bytes - slot.plan.offset_bytes;
-  if (staging_ == nullptr) {
-    auto pool = BufferPool::make({.buffer_bytes = std::bit_ceil(std::max<std::uint64_t>(
-                                      source_.options().request_bytes_max, 4_KiB)),
-                                  .buffer_count = source_.options().depth});
-    if (!pool) {
-      keep_first(pool.error());
-      return {};
-    }
-    staging_ = std::move(*pool);
-  }
   slot.staging = staging_->try_take();
   QUIRE_CHECK(slot.staging.has_value());  // As many buffers as slots.
   return slot.staging->bytes().first(slot.plan.length_bytes);
+}
+
+// Buffers as large as this batch's largest request: touching memory for nothing costs more than a
+// request.
+Result<void> BatchEngine::make_staging() {
+  std::uint64_t largest_bytes = 0;
+  for (const PlannedRequest& request : requests_) {
+    if (request.count > 1) {
+      largest_bytes = std::max(largest_bytes, request.length_bytes + 2 * alignment_.bytes());
+    }
+  }
+  if (largest_bytes == 0 || (staging_ != nullptr && staging_->buffer_bytes() >= largest_bytes)) {
+    return {};
+  }
+  staging_.reset();
+  const std::uint64_t page_bytes = sys::os_page_size().bytes();
+  staging_ = QUIRE_TRY(
+      BufferPool::make({.buffer_bytes = std::bit_ceil(std::max(largest_bytes, page_bytes)),
+                        .buffer_count = source_.options().depth}));
+  return {};
 }
 
 void BatchEngine::finish(Slot& slot) {

@@ -59,19 +59,23 @@ class BatchEngine {
     std::size_t last = 0;
     std::uint64_t chunk = 0;
     std::uint64_t end_chunk = 0;
+    bool can_be_asked = false;  // Mapped, and the kernel tells the truth.
     bool is_worth_asking = false;
   };
 
   void classify();
   [[nodiscard]] Run next_run(std::size_t first) const;
-  void classify_together(std::size_t first, std::size_t last, std::uint64_t first_chunk,
-                         std::uint64_t end_chunk);
+  [[nodiscard]] bool is_filled(const Run& run) const;
+  [[nodiscard]] std::size_t classify_filled(const Run& run);
+  void classify_asked(const Run& run);
   void classify_alone(std::size_t first, std::size_t last);
+  [[nodiscard]] bool try_now(const RangeKey& key);
 
   [[nodiscard]] Result<std::uint64_t> readable_bytes() const;
   Result<void> read_what_shrank();
 
   void run();
+  [[nodiscard]] Result<void> make_staging();
   bool submit_next();
   void copy_slice();
   void copy_guarded();
@@ -79,6 +83,12 @@ class BatchEngine {
   [[nodiscard]] std::span<std::byte> memory_for(Slot& slot);
   void keep_first(std::optional<Error> error);
 
+  [[nodiscard]] ByteRange bytes_of(const RangeKey& key) const noexcept {
+    return {key.offset_bytes, range_of(key).into.size()};
+  }
+  [[nodiscard]] bool is_readable(const RangeKey& key) const noexcept {
+    return key.offset_bytes + range_of(key).into.size() <= readable_bytes_;
+  }
   [[nodiscard]] ReadRange& range_of(const RangeKey& key) noexcept { return ranges_[key.index]; }
   [[nodiscard]] const ReadRange& range_of(const RangeKey& key) const noexcept {
     return ranges_[key.index];
@@ -88,7 +98,7 @@ class BatchEngine {
   std::unique_ptr<IoQueue> queue_;
   ResidencyChunks chunks_;
   const PageSize alignment_;             // Of requests through a staging buffer.
-  std::unique_ptr<BufferPool> staging_;  // Made when the first request of several ranges comes.
+  std::unique_ptr<BufferPool> staging_;  // A buffer for each slot, as large as was needed yet.
   std::vector<Slot> slots_;
   std::vector<Slot*> free_slots_;
   bool can_try_;  // NOWAIT reads are wanted, and work on this file.

@@ -8,11 +8,31 @@
 #pragma once
 
 #include <cerrno>
+#include <cstdint>
 
 #include "quire/sys/call.h"
 #include "quire/sys/outcome.h"
 
 namespace quire::sys::internal {
+
+// For a function that returns a number, negative on error: the number, or minus the errno. Where
+// calls are so short that an Outcome, built and taken apart, is a tenth of them.
+template <typename Function>
+std::int64_t run_bare(Call call, Function&& function) noexcept {
+  for (;;) {
+    const CallSite site = CallSite::enter(call);
+    if (site.error == EINTR) {
+      continue;
+    }
+    if (site.error != 0) {
+      return -site.error;
+    }
+    const std::int64_t result = function(site);
+    if (result >= 0 || errno != EINTR) {
+      return result >= 0 ? result : -std::int64_t{errno};
+    }
+  }
+}
 
 // For a function that returns a number, negative on error.
 template <typename Function>
