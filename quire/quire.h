@@ -11,6 +11,8 @@
 //   IoQueue, IoTask              many requests under way               quire/io/io_queue.h
 //   BatchReader                  pointer if resident, batch if not     quire/io/batch_reader.h
 //   RecordWriter, RecordReader   small pieces, gathered                quire/io/records.h
+//   transfer, copy_file          bytes from here to there, uncopied    quire/transfer/transfer.h
+//   send_file, Receiver          a file to another process, resumed    quire/transfer/sender.h
 //   Result, Error                how failure is told                   quire/base/result.h
 #pragma once
 
@@ -47,3 +49,10 @@
 #include "quire/map/typed_view.h"
 #include "quire/map/warming.h"
 #include "quire/map/writable_mapping.h"
+#include "quire/transfer/copy.h"
+#include "quire/transfer/endpoint.h"
+#include "quire/transfer/exchange.h"
+#include "quire/transfer/receiver.h"
+#include "quire/transfer/sender.h"
+#include "quire/transfer/transfer.h"
+#include "quire/transfer/wire.h"
