@@ -11,7 +11,8 @@
 # when the time is over it dumps the stacks of the whole process tree and kills it.
 #
 # Labels: `unit` when none is given; `threads` for programs that also run under ThreadSanitizer,
-# which the target quire_threads_tests builds; `cli`, `example`, `package`, `tidy` for the rest.
+# which the target quire_threads_tests builds; `cli`, `browser`, `example`, `package` and `tidy` for
+# the rest.
 include(GoogleTest)
 find_package(GTest REQUIRED)
 find_package(Python3 REQUIRED COMPONENTS Interpreter)

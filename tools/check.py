@@ -193,14 +193,21 @@ def stage_format(stage, _):
     stage.expect("shellcheck", ["shellcheck", *our_files(is_shell_script)])
 
 
+def bring_browser_driver(stage):
+    """For the tests labelled `browser`, which are skipped, and say so, when it cannot be had."""
+    stage.run([sys.executable, "tests/browser/install.py"])
+
+
 def stage_release(stage, _):
     stage.build("release")
+    bring_browser_driver(stage)
     stage.test("release")
 
 
 def stage_asan(stage, _):
     calm = calm_addresses()
     stage.build("asan", calm)
+    bring_browser_driver(stage)
     stage.test("asan", calm)
 
 

@@ -7,7 +7,7 @@
 #   tools/install_packages.sh --list GROUP...   only prints what is missing
 #
 # Does nothing, and needs neither root nor a network, when nothing is missing. Needs no more than
-# the packages every Debian has: bash, apt, dpkg, sed.
+# the packages every Debian has: bash, apt, dpkg, grep, sed.
 set -euo pipefail
 
 list_file=$(dirname -- "${BASH_SOURCE[0]}")/packages.txt
@@ -28,8 +28,15 @@ packages_of() {
   done < "$list_file"
 }
 
+# By its own name, or because an installed package provides it, as some nodejs do with npm.
 is_installed() {
-  [[ $(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2> /dev/null) == installed ]]
+  [[ $(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2> /dev/null) == installed ]] ||
+    is_provided "$1"
+}
+
+is_provided() {
+  dpkg-query --show --showformat='${db:Status-Status}, ${Provides},\n' 2> /dev/null |
+    grep "^installed,.* $1\( (\|,\)" > /dev/null
 }
 
 # Runs apt-get as root without a question; on failure its last lines are the error.

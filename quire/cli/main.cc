@@ -24,6 +24,10 @@ void add_all_verbs(CLI::App& app, Session& session) {
   add_lock(app, session);
   add_save(app, session);
   add_restore(app, session);
+  add_compare(app, session);
+  add_cp(app, session);
+  add_send(app, session);
+  add_receive(app, session);
   add_completion(app, session);
 }
 

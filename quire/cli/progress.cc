@@ -30,6 +30,9 @@ std::string format_duration(double seconds) {
 }
 
 double share_of(const ProgressState& state) {
+  if (state.share) {
+    return std::clamp(state.share->done, 0.0, 1.0);
+  }
   if (!state.total_bytes || *state.total_bytes == 0) {
     return 0;
   }
@@ -68,6 +71,15 @@ void add_pace(const ProgressState& state, std::vector<std::string>& pieces) {
 // The pieces from left to right, most wanted first.
 std::vector<std::string> pieces_of(const ProgressState& state, Charset charset) {
   std::vector<std::string> pieces{state.label};
+  if (state.share) {
+    pieces.push_back(progress_bar(share_of(state), charset));
+    pieces.push_back(fmt::format("{:5.1f} %", 100 * share_of(state)));
+    if (state.share->left_s) {
+      pieces.push_back("ETA " + format_duration(*state.share->left_s));
+    }
+    pieces.push_back(state.share->doing);
+    return pieces;
+  }
   const std::string done = human_bytes(state.done_bytes);
   if (state.total_bytes.value_or(0) > 0) {
     pieces.push_back(progress_bar(share_of(state), charset));
@@ -120,6 +132,15 @@ void ProgressLine::erase() {
 void ProgressLine::update(std::uint64_t done_bytes, std::uint64_t file_count) {
   state_.done_bytes = done_bytes;
   state_.file_count = file_count;
+  draw_now_and_then();
+}
+
+void ProgressLine::update(ProgressShare share) {
+  state_.share = std::move(share);
+  draw_now_and_then();
+}
+
+void ProgressLine::draw_now_and_then() {
   const Clock::time_point now = Clock::now();
   if (!session_.has_progress_ || now < next_draw_) {
     return;

@@ -21,6 +21,10 @@ void add_evict(CLI::App& app, Session& session);
 void add_lock(CLI::App& app, Session& session);
 void add_save(CLI::App& app, Session& session);
 void add_restore(CLI::App& app, Session& session);
+void add_compare(CLI::App& app, Session& session);
+void add_cp(CLI::App& app, Session& session);
+void add_send(CLI::App& app, Session& session);
+void add_receive(CLI::App& app, Session& session);
 // Hidden: prints a shell's completion script, made from the options above.
 void add_completion(CLI::App& app, Session& session);
 

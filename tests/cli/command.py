@@ -25,7 +25,8 @@ DEADLINE_S = 120  # The slowest command takes a hundredth of it.
 NOBODY = 65534
 MIB = 1 << 20
 
-VERBS = ("doctor", "map", "warm", "evict", "lock", "save", "restore")
+VERBS = ("doctor", "map", "warm", "evict", "lock", "save", "restore", "compare", "cp", "send",
+         "receive")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p

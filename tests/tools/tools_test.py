@@ -108,6 +108,12 @@ class InstallPackagesTest(unittest.TestCase):
         ended = self.install("--list", "build", "test", missing="ccache gdb")
         self.assertEqual((ended.stdout.split(), self.asked()), (["ccache", "gdb"], []))
 
+    def test_what_another_package_provides_is_not_missing(self):
+        provides = "[[ -z $3 ]] && printf 'installed, node-x (= 1), npm,\\n' && exit\n"
+        write_program(os.path.join(self.bin, "dpkg-query"), provides + self.dpkg)
+        ended = self.install("--list", "test", missing="nodejs npm")
+        self.assertEqual((ended.stdout.split(), self.asked()), (["nodejs"], []))
+
     def test_an_unknown_group_is_an_error(self):
         self.assertEqual(self.install("builds").returncode, 1)
         self.assertEqual(self.install().returncode, 1)

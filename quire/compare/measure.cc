@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quire/compare/measure.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+#include "quire/compare/internal/counters.h"
+#include "quire/compare/internal/runner_parts.h"
+#include "quire/compare/offset_stream.h"
+#include "quire/map/eviction.h"
+#include "quire/sys/file.h"
+
+namespace quire::compare {
+namespace {
+
+// Operations of a round in which each waits for the disk: enough for percentiles.
+constexpr std::uint64_t kDurableOperationsMax = 2048;
+// Updates that are written back together at the end.
+constexpr std::uint64_t kUpdatesMax = 2048;
+// How often a warm working set is gone through, so that what a path does once per page counts for
+// little, and is there.
+constexpr std::uint64_t kWarmPasses = 8;
+// One operation is timed out of this many: reading the clock twice takes as long as 100 bytes.
+constexpr std::uint64_t kLatencyEveryPage = 32;
+constexpr std::uint64_t kLatencyEveryRecord = 128;
+constexpr std::uint64_t kLatencyEveryByte = 1024;
+constexpr std::uint64_t kRecordBytesMin = 16;
+// A path that exceeds memory runs this much before it is measured, but no longer than so many
+// rounds: the kernel stops reading around the misses of a mapping after a hundred of them.
+constexpr std::uint64_t kLeadInOperations = 256;
+constexpr int kLeadInRunsMax = 5;
+constexpr std::uint64_t kWarmPieceBytes = std::uint64_t{1} << 20;
+
+std::uint64_t bytes_max_of(const Cell& cell) {
+  const std::uint64_t set = cell.working_set_bytes;
+  const bool is_each = cell.durability == DurabilityChoice::kEachOperation;
+  switch (cell.pattern) {
+    case Pattern::kSequentialRead: return cell.state == State::kCold ? set : kWarmPasses * set;
+    case Pattern::kRandomRead:
+    case Pattern::kSkewedRead:
+      // Half of a cold file: the other half could no longer be cold.
+      return cell.state == State::kCold ? std::max(set / 2, cell.block_bytes)
+             : cell.exceeds_memory      ? set
+                                        : kWarmPasses * set;
+    case Pattern::kSequentialWrite: return set;
+    case Pattern::kAppend:
+      return is_each ? std::min(set, kDurableOperationsMax * cell.block_bytes) : set;
+    case Pattern::kRandomUpdate: break;
+  }
+  return is_each                                       ? kDurableOperationsMax * cell.block_bytes
+         : cell.durability == DurabilityChoice::kAtEnd ? kUpdatesMax * cell.block_bytes
+                                                       : kWarmPasses * set;
+}
+
+// Loads and calls that no device is waited for are too short to time each.
+std::uint64_t latency_mask_of(const Cell& cell) {
+  const bool is_direct = cell.path == Path::kDirect || cell.path == Path::kDirectQueued;
+  const bool is_short =
+      !is_direct && cell.durability != DurabilityChoice::kEachOperation &&
+      (cell.pattern == Pattern::kAppend || (cell.state == State::kWarm && !cell.exceeds_memory));
+  if (!is_short) {
+    return 0;
+  }
+  return (cell.block_bytes >= kPatternPageBytes ? kLatencyEveryPage
+          : cell.block_bytes >= kRecordBytesMin ? kLatencyEveryRecord
+                                                : kLatencyEveryByte) -
+         1;
+}
+
+// Of the file that the round works on; nothing without one, and where the kernel does not tell.
+std::optional<std::uint64_t> cached_bytes(const Target& target, int fd) {
+  return fd < 0 || !target.is_cache_visible() ? std::nullopt
+                                              : internal::cached_bytes(fd, kWholeFile);
+}
+
+Result<void> evict_all(const Target& target) {
+  // What the kernel does not tell (unknown), it evicts nevertheless.
+  const auto evicted = evict(target.fd());
+  if (!evicted) {
+    return fail(evicted.error().about("evict", target.name()));
+  }
+  return {};
+}
+
+// Reads [begin, end) into the page cache.
+Result<void> read_in(const Target& target, int fd, std::uint64_t begin, std::uint64_t end) {
+  std::vector<std::byte> piece(kWarmPieceBytes);
+  for (std::uint64_t at = begin; at < end; at += kWarmPieceBytes) {
+    const std::size_t length = static_cast<std::size_t>(std::min(kWarmPieceBytes, end - at));
+    const auto count = sys::read_at(fd, std::span(piece).first(length), at);
+    if (!count) {
+      return fail(to_error(count.error(), "read", fmt::format("{}, offset {}", target.name(), at)));
+    }
+  }
+  return {};
+}
+
+// All of what fits; of what does not, as much as the memory holds, spread over all of it. Pages
+// that are there already, charged to this cgroup by an earlier round, are left where they are.
+Result<void> warm_up(const Target& target, const Cell& cell) {
+  const sys::Descriptor file = QUIRE_TRY(internal::reopen(target, Pattern::kSequentialRead));
+  const std::uint64_t set = cell.working_set_bytes;
+  const std::optional<std::uint64_t> cached = internal::cached_bytes(target.fd(), {0, set});
+  if (!cell.exceeds_memory) {
+    return cached == set ? Result<void>() : read_in(target, file.get(), 0, set);
+  }
+  const std::uint64_t memory = cell.memory_bytes.value_or(set / 2);
+  if (cached && *cached >= memory / 2) {
+    return {};
+  }
+  const std::uint64_t pieces = std::max(memory / kWarmPieceBytes, std::uint64_t{1});
+  const std::uint64_t stride = set / pieces / kWarmPieceBytes * kWarmPieceBytes;
+  for (std::uint64_t at = 0; at < set; at += std::max(stride, kWarmPieceBytes)) {
+    QUIRE_TRY(read_in(target, file.get(), at, std::min(at + kWarmPieceBytes, set)));
+  }
+  return {};
+}
+
+Result<void> make_state(const Cell& cell, const Target& target) {
+  if (internal::needs_new_file(cell.pattern)) {
+    return {};
+  }
+  return cell.state == State::kCold ? evict_all(target) : warm_up(target, cell);
+}
+
+std::optional<bool> is_cold(const Cell& cell, std::optional<std::uint64_t> cached_bytes) {
+  if (cell.state != State::kCold || !cached_bytes) {
+    return std::nullopt;
+  }
+  return *cached_bytes == 0;
+}
+
+// Directly means: past the page cache, and from the device. The file's own pages tell the first,
+// the bytes of the process the second.
+std::optional<bool> is_direct(const Cell& cell, const Tally& tally, const Round& round) {
+  if (cell.path != Path::kDirect && cell.path != Path::kDirectQueued) {
+    return std::nullopt;
+  }
+  if (!round.cache_before_bytes || !round.cache_left_bytes) {
+    return std::nullopt;
+  }
+  const bool has_grown = *round.cache_left_bytes > *round.cache_before_bytes;
+  const std::optional<std::uint64_t> moved = cell.pattern == Pattern::kSequentialWrite
+                                                 ? round.device_written_bytes
+                                                 : round.device_read_bytes;
+  return !has_grown && (!moved || *moved >= tally.bytes);
+}
+
+// What a path finds in memory after it has run for long is its own doing: it runs unmeasured first,
+// on other pages of the same distribution. Through the same open file, too: the kernel learns from
+// its misses how much to read around them.
+Result<void> lead_in(Workload& work, PathRunner& runner) {
+  std::uint64_t operations = 0;
+  for (int run = 0; run < kLeadInRunsMax && operations < kLeadInOperations; ++run) {
+    Tally tally;
+    QUIRE_TRY(runner.run(tally));
+    operations += tally.operations;
+    work.first_draw += tally.operations;
+  }
+  return {};
+}
+
+}  // namespace
+
+Workload make_workload(const Cell& cell, const Target& target, const RoundRequest& request) {
+  Workload work{.pattern = cell.pattern,
+                .durability = cell.durability,
+                .working_set_bytes = cell.working_set_bytes,
+                .block_bytes = cell.block_bytes,
+                .depth = cell.depth,
+                .pages = {},
+                .has_stamps = target.is_scratch() || cell.path == Path::kMemory,
+                .latency_mask = latency_mask_of(cell),
+                .seconds_max = request.seconds,
+                .bytes_max = bytes_max_of(cell)};
+  const auto round = static_cast<std::uint64_t>(request.index);
+  if (cell.pattern == Pattern::kSequentialRead) {
+    // Rounds begin at different places, so that a short round is not always the same bytes.
+    Prng prng(request.seed + round);
+    const std::uint64_t pieces =
+        std::max(cell.working_set_bytes / kWarmPieceBytes, std::uint64_t{1});
+    work.start_bytes = prng.below(pieces) * kWarmPieceBytes % cell.working_set_bytes;
+  }
+  if (is_random(cell.pattern)) {
+    work.pages =
+        draw_pages({.page_count = cell.working_set_bytes / kPatternPageBytes,
+                    .skew = cell.pattern == Pattern::kSkewedRead ? Skew::kZipf : Skew::kUniform,
+                    .draws = kPagesDrawn,
+                    .seed = request.seed + round,
+                    .hot_seed = request.seed});
+  }
+  return work;
+}
+
+Result<RoundReport> measure_round(const Cell& cell, const Target& target, Workload& work,
+                                  PathRunner& runner) {
+  QUIRE_TRY(make_state(cell, target));
+  QUIRE_TRY(runner.open(target, work));
+  if (cell.state == State::kWarm && cell.exceeds_memory) {
+    QUIRE_TRY(lead_in(work, runner));
+  }
+  Tally tally;
+  Round round;
+  round.cache_before_bytes = cached_bytes(target, runner.fd());
+  const internal::Counting counting(target);
+  const auto begin = std::chrono::steady_clock::now();
+  const Result<void> ran = runner.run(tally);
+  const auto end = std::chrono::steady_clock::now();
+  counting.stop(round);
+  QUIRE_TRY(ran);
+  round.cache_left_bytes = cached_bytes(target, runner.fd());
+  round.seconds = std::chrono::duration<double>(end - begin).count();
+  round.bytes = tally.bytes;
+  round.operations = tally.operations;
+  round.system_calls = tally.system_calls;
+  round.verified_cold = is_cold(cell, round.cache_before_bytes);
+  round.verified_direct = is_direct(cell, tally, round);
+  if (tally.latency.count() > 0) {
+    round.latency = tally.latency.summary();
+  }
+  if (tally.wrong_at_bytes) {
+    return fail(make_error(Errc::kCorrupt, "measure", target.name(),
+                           fmt::format("the bytes at offset {} are not those that were written",
+                                       *tally.wrong_at_bytes)));
+  }
+  if (is_write(cell.pattern)) {
+    QUIRE_TRY(runner.check_written(tally));
+  }
+  return RoundReport{.round = round, .method = runner.method(), .fallback = runner.fallback()};
+}
+
+Result<RoundReport> measure_round(const Cell& cell, const Target& target,
+                                  const RoundRequest& request, const MemoryBound* bound) {
+  if (bound != nullptr) {
+    QUIRE_TRY(bound->enter());
+  }
+  Workload work = make_workload(cell, target, request);
+  const std::unique_ptr<PathRunner> runner = make_runner(cell.path);
+  Result<RoundReport> report = measure_round(cell, target, work, *runner);
+  if (report && cell.pattern == Pattern::kRandomUpdate) {
+    // What this round left to be written must not be waited for by the next.
+    static_cast<void>(sys::sync_data(target.fd()));
+  }
+  return report;
+}
+
+}  // namespace quire::compare
