@@ -69,6 +69,20 @@ void run_interleaved(std::vector<Contender>& contenders, std::size_t rounds) {
   }
 }
 
+void run_races(std::vector<Racer>& racers, std::size_t rounds,
+               const std::function<void()>& before_each) {
+  for (std::size_t round = 0; round <= rounds; ++round) {
+    for (std::size_t i = 0; i < racers.size(); ++i) {
+      Racer& racer = racers[(round + i) % racers.size()];
+      before_each();
+      const double rate = racer.rate();
+      if (round > 0) {
+        racer.rates.add(rate);
+      }
+    }
+  }
+}
+
 Samples ratio(const Samples& numerator, const Samples& denominator) {
   Samples ratios;
   for (std::size_t round = 0; round < numerator.values().size(); ++round) {

@@ -47,6 +47,17 @@ struct Contender {
 // Runs every contender once per round, rotating who is first; the first round is not counted.
 void run_interleaved(std::vector<Contender>& contenders, std::size_t rounds);
 
+// A contender that measures itself: bytes or operations per second of its own choice of part, for
+// programs whose start should not count (fio, dd).
+struct Racer {
+  std::string name;
+  std::function<double()> rate;
+  Samples rates = {};
+};
+// As run_interleaved; `before_each` brings the data into the state that every racer finds.
+void run_races(std::vector<Racer>& racers, std::size_t rounds,
+               const std::function<void()>& before_each);
+
 // Of each round, numerator / denominator.
 [[nodiscard]] Samples ratio(const Samples& numerator, const Samples& denominator);
 

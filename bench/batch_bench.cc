@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// batch_bench: BatchReader on 4096 random ranges of 4 KiB: warm, cold and half resident.
+//
+//   build/release/bench/batch_bench [--dir=.] [--mib=1024] [--rounds=15] [--json]
+//
+//   warm   against copies through a mapping whose page tables are filled; memory is the bound
+//   cold   against fio's random reads at the same depth; the device is the bound
+//   half   every other 64 KiB resident; against copies through a mapping with MADV_RANDOM, and
+//          against direct reads of everything at the same depth
+//
+// Goals: warm at most 1.3 times the time of the copies; cold at least 0.9 of fio; half at least as
+// fast as the better of the two.
+#include <fmt/format.h>
+#include <sys/mman.h>
+
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bench/bench.h"
+#include "bench/fio.h"
+#include "quire/base/check.h"
+#include "quire/base/prng.h"
+#include "quire/io/batch_reader.h"
+#include "quire/io/buffer_pool.h"
+#include "quire/io/file.h"
+#include "quire/io/io_queue.h"
+#include "quire/map/eviction.h"
+#include "quire/map/mapping.h"
+#include "quire/map/residency.h"
+#include "quire/sys/file.h"
+
+namespace quire::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t kRanges = 4096;
+constexpr std::uint64_t kRangeBytes = 4_KiB;
+constexpr std::uint32_t kDepth = 64;
+constexpr std::uint64_t kStripeBytes = 64_KiB;
+
+double seconds_of(const std::function<void()>& body) {
+  const auto start = Clock::now();
+  body();
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+class BatchBench {
+ public:
+  explicit BatchBench(const Arguments& arguments)
+      : path_(arguments.text("dir", ".") + "/batch_bench.data"),
+        size_bytes_(arguments.number("mib", 1024) * 1_MiB),
+        rounds_(arguments.number("rounds", 15)),
+        pool_(BufferPool::make({.buffer_bytes = 16_MiB, .buffer_count = 1}).value()),
+        memory_(pool_->take()) {
+    write_file();
+    direct_ = open_file(path_, {.cache = CacheUse::kBypass}).value();
+    mapping_.emplace(map(path_).value());
+    QUIRE_CHECK(mapping_->advise(kWholeFile, Advice::kRandom).has_value());
+  }
+  ~BatchBench() { static_cast<void>(sys::unlink_path(path_.c_str())); }
+  BatchBench(const BatchBench&) = delete;
+  BatchBench& operator=(const BatchBench&) = delete;
+
+  nlohmann::json run() {
+    const HugePagePool huge(40);
+    return {{"benchmark", "batch"},
+            {"size_bytes", size_bytes_},
+            {"ranges", kRanges},
+            {"depth", kDepth},
+            {"warm", warm()},
+            {"cold", cold(CacheUse::kKeep)},
+            {"cold_past_the_cache", cold(CacheUse::kBypass)},
+            {"half", half()},
+            {"machine", machine_facts(path_)}};
+  }
+
+ private:
+  void write_file() const {
+    const auto file = open_file(path_, {.writable = true, .create = true}).value();
+    std::vector<std::uint64_t> block(1_MiB / sizeof(std::uint64_t));
+    Prng random(1);
+    for (std::uint64_t at = 0; at < size_bytes_; at += 1_MiB) {
+      std::generate(block.begin(), block.end(), std::ref(random));
+      QUIRE_CHECK(file->write(at, std::as_bytes(std::span(block))).has_value());
+    }
+    QUIRE_CHECK(file->sync(Durability::kAll).has_value());
+  }
+
+  // New ranges for every round; both contenders of a round get the same.
+  void draw() {
+    ranges_.clear();
+    for (std::size_t i = 0; i < kRanges; ++i) {
+      ranges_.push_back({.offset_bytes = prng_.below(size_bytes_ / kRangeBytes) * kRangeBytes,
+                         .into = memory_.bytes().subspan(i * kRangeBytes, kRangeBytes)});
+    }
+  }
+
+  void make_cold() {
+    QUIRE_CHECK(mapping_->evict().has_value());
+    const Residency left = mapping_->resident().value();
+    QUIRE_CHECK_EQ(left.resident_bytes, 0U);
+  }
+
+  void make_half() {
+    make_cold();
+    for (std::uint64_t at = 0; at < size_bytes_; at += 2 * kStripeBytes) {
+      const auto page = mapping_->bytes().subspan(at, kStripeBytes);
+      for (std::uint64_t i = 0; i < kStripeBytes; i += kRangeBytes) {
+        keep(page[i]);
+      }
+    }
+  }
+
+  void copy_all() {
+    for (ReadRange& range : ranges_) {
+      std::memcpy(range.into.data(), mapping_->bytes().data() + range.offset_bytes, kRangeBytes);
+    }
+  }
+
+  void read_directly() {
+    const auto queue = IoQueue::make({.depth = kDepth, .registered = pool_.get()}).value();
+    std::vector<IoRequest> requests(ranges_.size());
+    for (std::size_t i = 0; i < ranges_.size(); ++i) {
+      requests[i] = {.store = direct_.get(),
+                     .offset_bytes = ranges_[i].offset_bytes,
+                     .memory = ranges_[i].into,
+                     .on_done = [](IoRequest&) {}};
+      queue->submit(requests[i]);
+    }
+    queue->drain();
+    for (const IoRequest& request : requests) {
+      QUIRE_CHECK_EQ(request.done_bytes, kRangeBytes);
+    }
+  }
+
+  static double rate(double seconds) { return double(kRanges * kRangeBytes) / seconds; }
+
+  nlohmann::json warm() {
+    QUIRE_CHECK(mapping_->populate().has_value());
+    const auto reader = BatchReader::make(path_, {.depth = kDepth}).value();
+    std::vector<Racer> racers{
+        {"batch",
+         [&] {
+           return rate(seconds_of([&] {
+             const BatchReport report = reader->read_batch(ranges_).value();
+             QUIRE_CHECK_EQ(report.requests, 0U);
+           }));
+         }},
+        {"mapped copies", [&] { return rate(seconds_of([&] { copy_all(); })); }}};
+    run_races(racers, 4 * rounds_, [this] { draw(); });
+    return report(racers, "time_of_mapped_copies", ratio(racers[1].rates, racers[0].rates), 1.3,
+                  false);
+  }
+
+  nlohmann::json cold(CacheUse cache) {
+    std::vector<Racer> racers{
+        {"batch",
+         [&] {
+           const auto reader = BatchReader::make(path_, {.depth = kDepth, .cache = cache}).value();
+           return rate(seconds_of([&] { QUIRE_CHECK(reader->read_batch(ranges_).has_value()); }));
+         }},
+        {"fio", [&] {
+           return run_fio({.rw = "randread",
+                           .block_bytes = kRangeBytes,
+                           .depth = kDepth,
+                           .file = path_,
+                           .size_bytes = size_bytes_,
+                           .seconds = 0.5});
+         }}};
+    run_races(racers, rounds_, [this] {
+      draw();
+      make_cold();
+    });
+    return report(racers, "to_fio", ratio(racers[0].rates, racers[1].rates), 0.9, true);
+  }
+
+  nlohmann::json half() {
+    std::vector<Racer> racers{
+        {"batch",
+         [&] {
+           const auto reader = BatchReader::make(path_, {.depth = kDepth}).value();
+           return rate(seconds_of([&] { QUIRE_CHECK(reader->read_batch(ranges_).has_value()); }));
+         }},
+        {"mapped", [&] { return rate(seconds_of([&] { copy_all(); })); }},
+        {"direct", [&] { return rate(seconds_of([&] { read_directly(); })); }}};
+    run_races(racers, rounds_, [this] {
+      draw();
+      make_half();
+    });
+    const Racer& better =
+        racers[1].rates.median() > racers[2].rates.median() ? racers[1] : racers[2];
+    return report(racers, "to_the_better", ratio(racers[0].rates, better.rates), 1.0, true);
+  }
+
+  static nlohmann::json report(const std::vector<Racer>& racers, const char* name,
+                               const Samples& figure, double goal, bool is_at_least) {
+    nlohmann::json rates;
+    for (const Racer& racer : racers) {
+      rates[racer.name] = racer.rates.to_json();
+    }
+    const bool is_kept = is_at_least ? figure.median() >= goal : figure.median() <= goal;
+    return {{"bytes_per_s", rates},       {"figure", name},
+            {"value", figure.to_json()},  {"goal", goal},
+            {"is_at_least", is_at_least}, {"within_goal", is_kept}};
+  }
+
+  const std::string path_;
+  const std::uint64_t size_bytes_;
+  const std::size_t rounds_;
+  std::unique_ptr<BufferPool> pool_;
+  BufferPool::Buffer memory_;
+  std::unique_ptr<File> direct_;
+  std::optional<Mapping> mapping_;
+  std::vector<ReadRange> ranges_;
+  Prng prng_{7};
+};
+
+constexpr const char* kParts[] = {"warm", "cold", "cold_past_the_cache", "half"};
+
+void print_text(const nlohmann::json& report) {
+  for (const char* part : kParts) {
+    const nlohmann::json& row = report[part];
+    fmt::print("{:<20}", part);
+    for (const auto& [name, rate] : row["bytes_per_s"].items()) {
+      fmt::print("  {} {:.0f} MiB/s", name, rate["median"].get<double>() / double(1_MiB));
+    }
+    fmt::print("\n{:<20}  {} {:.2f} (spread {:.1f} %), goal {} {}: {}\n", "",
+               row["figure"].get<std::string>(), row["value"]["median"].get<double>(),
+               100 * row["value"]["spread"].get<double>(),
+               row["is_at_least"].get<bool>() ? ">=" : "<=", row["goal"].get<double>(),
+               row["within_goal"].get<bool>() ? "kept" : "MISSED");
+  }
+  fmt::print("machine: {}\n", report["machine"].dump());
+}
+
+}  // namespace
+}  // namespace quire::bench
+
+int main(int argc, char** argv) {
+  const quire::bench::Arguments arguments(argc, argv);
+  const nlohmann::json report = quire::bench::BatchBench(arguments).run();
+  if (arguments.has("json")) {
+    fmt::print("{}\n", report.dump(2));
+  } else {
+    quire::bench::print_text(report);
+  }
+  bool all = true;
+  for (const char* part : quire::bench::kParts) {
+    all = all && report[part]["within_goal"].get<bool>();
+  }
+  return all ? 0 : 1;
+}
