@@ -18,6 +18,9 @@ namespace {
 // Copied between two looks at the queue: about 20 us of work at 4 KiB, less than a device takes.
 constexpr std::size_t kCopiesPerSlice = 64;
 
+// Classified before the first of them are read: the device shall not wait for all of a batch.
+constexpr std::size_t kKeysPerSlice = 256;
+
 // From this size on a range is asked for in the mapping, alone in its chunk or not: the copy is
 // dearer than the question.
 constexpr std::uint64_t kLargeRangeBytes = 64_KiB;
@@ -53,15 +56,20 @@ Result<BatchReport> BatchEngine::read(std::span<ReadRange> ranges) {
   report_ = {.ranges = ranges.size()};
   error_.reset();
   readable_bytes_ = QUIRE_TRY(readable_bytes());
+  resident_.clear();
+  absent_.clear();
+  requests_.clear();
+  next_request_ = 0;
+  next_copy_ = 0;
   sort_ranges(ranges_, keys_);
-  classify();
-  // What aligning adds at both ends must fit the staging buffer, too.
-  const std::uint64_t room_bytes = source_.options().request_bytes_max;
-  coalesce(ranges_, absent_,
-           {.gap_bytes_max = source_.options().coalesce_gap_bytes,
-            .request_bytes_max = room_bytes - std::min(room_bytes, 2 * alignment_.bytes())},
-           requests_);
-  QUIRE_TRY(make_staging());
+  for (std::size_t at = 0; at < keys_.size();) {
+    const std::size_t planned = absent_.size();
+    at = classify(at, at + kKeysPerSlice);
+    plan(planned);
+    while (submit_next()) {
+    }
+    queue_->poll();
+  }
   run();
   QUIRE_TRY(read_what_shrank());
   QUIRE_CHECK_EQ(queue_->under_way(), 0U);
@@ -74,11 +82,10 @@ Result<BatchReport> BatchEngine::read(std::span<ReadRange> ranges) {
   return report_;
 }
 
-void BatchEngine::classify() {
-  resident_.clear();
-  absent_.clear();
-  std::size_t at = 0;
-  while (at < keys_.size()) {
+// From key number `at` at least to `end`; returns the first that was not.
+std::size_t BatchEngine::classify(std::size_t at, std::size_t end) {
+  end = std::min(end, keys_.size());
+  while (at < end) {
     const Run run = next_run(at);
     if (is_filled(run)) {
       at = classify_filled(run);
@@ -90,6 +97,21 @@ void BatchEngine::classify() {
       classify_alone(run.first, run.last);
     }
     at = run.last;
+  }
+  return at;
+}
+
+// Requests for the absent keys from number `first` on, and staging buffers for them.
+void BatchEngine::plan(std::size_t first) {
+  const std::size_t first_request = requests_.size();
+  // What aligning adds at both ends must fit the staging buffer, too.
+  const std::uint64_t room_bytes = source_.options().request_bytes_max;
+  coalesce(ranges_, absent_, first,
+           {.gap_bytes_max = source_.options().coalesce_gap_bytes,
+            .request_bytes_max = room_bytes - std::min(room_bytes, 2 * alignment_.bytes())},
+           requests_);
+  if (const Result<void> made = make_staging(first_request); !made) {
+    keep_first(made.error());
   }
 }
 
@@ -204,20 +226,21 @@ Result<void> BatchEngine::read_what_shrank() {
     return {};
   }
   absent_.clear();
+  requests_.clear();
+  next_request_ = 0;
   for (const RangeKey& key : resident_) {
     if (key.offset_bytes + range_of(key).into.size() > readable_now) {
       absent_.push_back(key);
     }
   }
   resident_.clear();
-  coalesce(ranges_, absent_, {}, requests_);
+  next_copy_ = 0;
+  coalesce(ranges_, absent_, 0, {}, requests_);
   run();
   return {};
 }
 
 void BatchEngine::run() {
-  next_request_ = 0;
-  next_copy_ = 0;
   while (next_request_ < requests_.size() || next_copy_ < resident_.size()) {
     while (submit_next()) {
     }
@@ -275,11 +298,11 @@ std::span<std::byte> BatchEngine::memory_for(Slot& slot) {
   return slot.staging->bytes().first(slot.plan.length_bytes);
 }
 
-// Buffers as large as this batch's largest request: touching memory for nothing costs more than a
-// request.
-Result<void> BatchEngine::make_staging() {
+// Buffers as large as the largest request from that number on: touching memory for nothing costs
+// more than a request.
+Result<void> BatchEngine::make_staging(std::size_t first_request) {
   std::uint64_t largest_bytes = 0;
-  for (const PlannedRequest& request : requests_) {
+  for (const PlannedRequest& request : std::span(requests_).subspan(first_request)) {
     if (request.count > 1) {
       largest_bytes = std::max(largest_bytes, request.length_bytes + 2 * alignment_.bytes());
     }
@@ -287,6 +310,7 @@ Result<void> BatchEngine::make_staging() {
   if (largest_bytes == 0 || (staging_ != nullptr && staging_->buffer_bytes() >= largest_bytes)) {
     return {};
   }
+  queue_->drain();  // The smaller buffers are in use until then.
   staging_.reset();
   const std::uint64_t page_bytes = sys::os_page_size().bytes();
   staging_ = QUIRE_TRY(

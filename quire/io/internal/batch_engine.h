@@ -2,8 +2,9 @@
 //
 // BatchEngine: does the batches of one thread. What batch_reader.h promises happens here.
 //
-//   classify()   keys --> resident_ | done at once (NOWAIT) | absent_ --coalesce--> requests_
-//   run()        requests_ --slots--> IoQueue       while resident_ is copied, slice by slice
+//   classify()   keys --> resident_ | done at once (NOWAIT) | absent_         slice by slice,
+//   plan()       absent_ --coalesce--> requests_ --slots--> IoQueue           the queue at work
+//   run()        the rest of requests_, while resident_ is copied
 //   finish()     each request's bytes to its ranges
 //
 // A request of one range reads into the caller's memory; one of several reads into a staging buffer
@@ -63,7 +64,7 @@ class BatchEngine {
     bool is_worth_asking = false;
   };
 
-  void classify();
+  [[nodiscard]] std::size_t classify(std::size_t at, std::size_t end);
   [[nodiscard]] Run next_run(std::size_t first) const;
   [[nodiscard]] bool is_filled(const Run& run) const;
   [[nodiscard]] std::size_t classify_filled(const Run& run);
@@ -75,7 +76,8 @@ class BatchEngine {
   Result<void> read_what_shrank();
 
   void run();
-  [[nodiscard]] Result<void> make_staging();
+  void plan(std::size_t first);
+  [[nodiscard]] Result<void> make_staging(std::size_t first_request);
   bool submit_next();
   void copy_slice();
   void copy_guarded();

@@ -18,13 +18,12 @@ void sort_ranges(std::span<const ReadRange> ranges, std::vector<RangeKey>& keys)
             [](const RangeKey& a, const RangeKey& b) { return a.offset_bytes < b.offset_bytes; });
 }
 
-void coalesce(std::span<const ReadRange> ranges, std::span<const RangeKey> keys,
+void coalesce(std::span<const ReadRange> ranges, std::span<const RangeKey> keys, std::size_t first,
               const CoalesceLimits& limits, std::vector<PlannedRequest>& requests) {
-  requests.clear();
-  for (std::size_t i = 0; i < keys.size(); ++i) {
+  for (std::size_t i = first; i < keys.size(); ++i) {
     const std::uint64_t start_bytes = keys[i].offset_bytes;
     const std::uint64_t length_bytes = ranges[keys[i].index].into.size();
-    if (!requests.empty()) {
+    if (i > first) {
       PlannedRequest& last = requests.back();
       const std::uint64_t reach_bytes = start_bytes - last.offset_bytes;  // Keys ascend.
       const std::uint64_t joined_bytes = std::max(last.length_bytes, reach_bytes + length_bytes);

@@ -41,8 +41,9 @@ struct CoalesceLimits {
   std::uint64_t request_bytes_max = 0;
 };
 
-// REQUIRES: `keys` ascend by offset. Replaces `requests`.
-void coalesce(std::span<const ReadRange> ranges, std::span<const RangeKey> keys,
+// Adds requests for the keys from number `first` on; those before are not looked at.
+// REQUIRES: `keys` ascend by offset from there on.
+void coalesce(std::span<const ReadRange> ranges, std::span<const RangeKey> keys, std::size_t first,
               const CoalesceLimits& limits, std::vector<PlannedRequest>& requests);
 
 // Of a read that gave `done_bytes` at `request`: the bytes of `range` that it has.

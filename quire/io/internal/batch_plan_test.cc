@@ -21,7 +21,7 @@ std::vector<PlannedRequest> plan(const std::vector<ReadRange>& ranges, CoalesceL
   std::vector<RangeKey> keys;
   std::vector<PlannedRequest> requests;
   sort_ranges(ranges, keys);
-  coalesce(ranges, keys, limits, requests);
+  coalesce(ranges, keys, 0, limits, requests);
   return requests;
 }
 
@@ -43,6 +43,19 @@ TEST(BatchPlanTest, GapOfOneByteTooManyDivides) {
 TEST(BatchPlanTest, RequestDoesNotGrowBeyondItsLimit) {
   EXPECT_EQ(plan({range(0, 50), range(50, 50)}, {0, 100}).size(), 1U);
   EXPECT_EQ(plan({range(0, 50), range(50, 51)}, {0, 100}).size(), 2U);
+}
+
+TEST(BatchPlanTest, LaterKeysAddRequestsAndLeaveTheEarlierOnesAlone) {
+  const std::vector<ReadRange> ranges{range(0, 10), range(10, 10), range(20, 10)};
+  std::vector<RangeKey> keys;
+  sort_ranges(ranges, keys);
+  std::vector<PlannedRequest> requests;
+  coalesce(ranges, std::span(keys).first(1), 0, {100, 1000}, requests);
+  coalesce(ranges, keys, 1, {100, 1000}, requests);
+  ASSERT_EQ(requests.size(), 2U);
+  EXPECT_EQ(requests[0].length_bytes, 10U);
+  EXPECT_EQ(requests[1].first, 1U);
+  EXPECT_EQ(requests[1].length_bytes, 20U);
 }
 
 TEST(BatchPlanTest, LargeRangeIsARequestOfItsOwn) {
@@ -76,7 +89,7 @@ TEST(BatchPlanTest, EveryRangeLiesInExactlyOneRequest) {
     std::vector<RangeKey> keys;
     std::vector<PlannedRequest> requests;
     sort_ranges(ranges, keys);
-    coalesce(ranges, keys, limits, requests);
+    coalesce(ranges, keys, 0, limits, requests);
     std::size_t next = 0;
     for (const PlannedRequest& request : requests) {
       ASSERT_EQ(request.first, next);
