@@ -32,6 +32,11 @@ Outcome<int> int_option(int fd, int name) noexcept {
   return value;
 }
 
+Outcome<void> set_int_option(int fd, int name, int value) noexcept {
+  return run_void(Call::kSocket,
+                  [&] { return ::setsockopt(fd, SOL_SOCKET, name, &value, sizeof value); });
+}
+
 SocketFamily family_of(int domain) noexcept {
   switch (domain) {
     case AF_UNIX: return SocketFamily::kUnix;
@@ -136,10 +141,16 @@ Outcome<std::size_t> receive_some(int fd, std::span<std::byte> into) noexcept {
   return static_cast<std::size_t>(*received);
 }
 
+Outcome<int> receive_low_water(int fd) noexcept {
+  return int_option(fd, SO_RCVLOWAT);
+}
+
+Outcome<void> set_receive_low_water(int fd, int bytes) noexcept {
+  return set_int_option(fd, SO_RCVLOWAT, bytes);
+}
+
 Outcome<void> enable_zero_copy(int fd) noexcept {
-  const int on = 1;
-  return run_void(Call::kSocket,
-                  [&] { return ::setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &on, sizeof on); });
+  return set_int_option(fd, SO_ZEROCOPY, 1);
 }
 
 Outcome<std::optional<ZeroCopyNotice>> next_notice(int fd) noexcept {

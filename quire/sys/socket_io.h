@@ -46,6 +46,12 @@ Outcome<std::size_t> send_some(int fd, std::span<const std::byte> from,
 // One recv(2): 0 is the end. Errors: EAGAIN; ECONNRESET.
 [[nodiscard]] Outcome<std::size_t> receive_some(int fd, std::span<std::byte> into) noexcept;
 
+// SO_RCVLOWAT: how many bytes must have come before a reader of a TCP socket is woken, 1 unless
+// set. The end and an error wake it at once. Who asks for less than that waits for ever when no
+// more comes: it must be lowered in time.
+[[nodiscard]] Outcome<int> receive_low_water(int fd) noexcept;
+Outcome<void> set_receive_low_water(int fd, int bytes) noexcept;
+
 // SO_ZEROCOPY. Errors: EOPNOTSUPP, ENOTSUPP, EINVAL where the socket cannot.
 Outcome<void> enable_zero_copy(int fd) noexcept;
 

@@ -119,6 +119,21 @@ TEST(SocketIoTest, GivesANoticeForEachZeroCopyCall) {
   EXPECT_FALSE(enable_zero_copy(unix_ends().near.get()).has_value()) << "UNIX sockets have none";
 }
 
+TEST(SocketIoTest, AReaderIsWokenAtTheLowWaterMarkOrAtTheEnd) {
+  Ends ends = tcp_ends();
+  EXPECT_EQ(receive_low_water(ends.far.get()).value(), 1);
+  ASSERT_TRUE(set_receive_low_water(ends.far.get(), 100));
+  EXPECT_EQ(receive_low_water(ends.far.get()).value(), 100);
+  ASSERT_TRUE(send_some(ends.near.get(), bytes_of(std::string(99, 'x')), {}));
+  EXPECT_EQ(wait_for(ends.far.get(), WaitFor::kReadable, -1, 20).value(), WaitEnd::kTimedOut);
+  ASSERT_TRUE(send_some(ends.near.get(), bytes_of("x"), {}));
+  EXPECT_EQ(wait_for(ends.far.get(), WaitFor::kReadable, -1, 10'000).value(), WaitEnd::kReady);
+  std::vector<std::byte> buffer(200);
+  EXPECT_EQ(receive_some(ends.far.get(), buffer).value(), 100U);
+  ASSERT_TRUE(ends.near.close());
+  EXPECT_EQ(wait_for(ends.far.get(), WaitFor::kReadable, -1, 10'000).value(), WaitEnd::kReady);
+}
+
 TEST(SocketIoTest, AFailureCanBeFetchedOnce) {
   Ends ends = tcp_ends();
   // Closing with bytes unread resets the connection.

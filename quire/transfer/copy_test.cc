@@ -353,8 +353,8 @@ TEST(CopyVerifyTest, TellsWhatItComparedFromMemoryInsteadOfTheDisk) {
 }
 
 TEST(CopyFileTest, RefusesUpFrontWhatTheFileSystemCannotHold) {
-  testing::Mount mount;
   const TempDir directory;
+  testing::Mount mount;  // Gone before the directory is.
   if (const std::string why = testing::enter_mount_namespace(); !why.empty()) {
     GTEST_SKIP() << "mount namespace: " << why;
   }

@@ -17,6 +17,7 @@
 #include "quire/transfer/internal/extents.h"
 #include "quire/transfer/internal/job.h"
 #include "quire/transfer/internal/mover.h"
+#include "quire/transfer/internal/receive_batching.h"
 #include "quire/transfer/internal/source_cache.h"
 
 namespace quire {
@@ -40,7 +41,7 @@ std::string describe(const Fault& fault) {
 class Driver {
  public:
   Driver(Job& job, internal::Choice choice)
-      : job_(job), methods_(std::move(choice.methods)), extents_(job), cache_(job) {
+      : job_(job), methods_(std::move(choice.methods)), extents_(job), cache_(job), batching_(job) {
     job_.report().reason = std::move(choice.reason);
     start_method();
   }
@@ -76,6 +77,7 @@ class Driver {
       if (job_.is_stopped()) {
         return fail(error_of({.code = Errc::kCancelled}));
       }
+      batching_.before_step();
       const std::uint64_t before_bytes = job_.report().bytes;
       const Step step = next_step();
       switch (step.end) {
@@ -216,6 +218,7 @@ class Driver {
   std::vector<TransferMethod> methods_;  // The one in use first.
   internal::Extents extents_;
   internal::SourceCacheCare cache_;
+  internal::ReceiveBatching batching_;
   std::unique_ptr<internal::Mover> mover_;
 };
 

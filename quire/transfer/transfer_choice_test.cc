@@ -4,6 +4,7 @@
 // share blocks.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -25,6 +26,7 @@
 namespace quire {
 namespace {
 
+using internal::Blocking;
 using internal::long_pattern;
 using internal::SourceKind;
 using internal::TargetKind;
@@ -61,6 +63,56 @@ TEST(TransferChoiceTest, KnowsEveryMethodByItsName) {
     EXPECT_EQ(transfer_method_of(name_of(method)), method);
   }
   EXPECT_EQ(transfer_method_of("teleport"), std::nullopt);
+}
+
+int low_water_of(int fd) {
+  int value = 0;
+  socklen_t length = sizeof value;
+  EXPECT_EQ(::getsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &value, &length), 0);
+  return value;
+}
+
+// Goal:   a TCP source gathers bytes before it wakes us, never past the end of what is asked for,
+//         and has its own limit again afterwards.
+TEST(ReceiveBatchingTest, EndsBeforeTheLastBytesAndPutsTheSocketsLimitBack) {
+  const std::string content = long_pattern(2'000'003);
+  for (const TransferMethod method : {TransferMethod::kReadWrite, TransferMethod::kSplice}) {
+    for (const Blocking blocking : {Blocking::kYes, Blocking::kNo}) {
+      const TempDir directory;
+      // More follows and stays in the socket: a limit that outlived its bytes would wait for it.
+      const TestSource source(SourceKind::kTcpSocket, directory, content + "tail", blocking);
+      const int own = 3;
+      ASSERT_EQ(::setsockopt(source.fd(), SOL_SOCKET, SO_RCVLOWAT, &own, sizeof own), 0);
+      TestTarget target(TargetKind::kFile, directory);
+      int during = 0;
+      const auto moved =
+          transfer({.fd = source.fd(), .range = {0, content.size()}}, {.fd = target.fd()},
+                   {.method = method, .on_progress = [&](const TransferProgress&) {
+                      during = std::max(during, low_water_of(source.fd()));
+                    }});
+      ASSERT_TRUE(moved) << moved.error().message();
+      EXPECT_TRUE(target.received() == content);
+      EXPECT_GT(during, 64 << 10);
+      EXPECT_EQ(low_water_of(source.fd()), own);
+    }
+  }
+}
+
+// Goal:   bytes that lie below the limit when the peer falls silent are taken, not given up.
+TEST(ReceiveBatchingTest, TakesWhatIsThereWhenThePeerFallsSilent) {
+  const internal::EndPair pair = internal::tcp_pair();
+  ASSERT_EQ(::fcntl(pair.near.get(), F_SETFL, O_NONBLOCK), 0);
+  const std::string some = pattern(1'000);
+  ASSERT_EQ(::send(pair.far.get(), some.data(), some.size(), 0), 1'000);
+  const TempDir directory;
+  TestTarget target(TargetKind::kFile, directory);
+  TransferReport so_far;
+  const auto moved = transfer({.fd = pair.near.get(), .range = {0, 1 << 20}}, {.fd = target.fd()},
+                              {.stall_timeout_ms = 50, .so_far = &so_far});
+  ASSERT_FALSE(moved);
+  EXPECT_EQ(moved.error().code(), std::errc::timed_out) << moved.error().message();
+  EXPECT_EQ(so_far.bytes, some.size());
+  EXPECT_TRUE(target.received() == some);
 }
 
 // Goal:   a long source leaves in memory what was there before, and nothing else, when asked so.

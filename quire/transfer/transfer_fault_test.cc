@@ -170,7 +170,7 @@ TEST(TransferFallbackTest, GoesOnWithTheNextMethodWhereOneRefuses) {
 TEST(TransferFallbackTest, LosesNothingOfAStreamWhenSpliceRefusesHalfWay) {
   for (std::uint64_t nth = 1; nth <= 6; ++nth) {
     const TempDir directory;
-    const std::string content = long_pattern(3 << 20);
+    const std::string content = long_pattern(8 << 20);
     const TestSource source(SourceKind::kTcpSocket, directory, content);
     TestTarget target(TargetKind::kFile, directory);
     TransferReport so_far;

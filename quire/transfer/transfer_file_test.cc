@@ -166,8 +166,8 @@ TEST_P(FileTransferTest, WritesAtTheOffsetOrMovesThePosition) {
 
 // Goal:   a full disk is ENOSPC with the position, and what is reported as written is there.
 TEST_P(FileTransferTest, TellsHowFarItCameOnAFullFileSystem) {
-  testing::Mount mount;
   const TempDir directory;
+  testing::Mount mount;  // Gone before the directory is.
   if (const std::string why = testing::enter_mount_namespace(); !why.empty()) {
     GTEST_SKIP() << "mount namespace: " << why;
   }

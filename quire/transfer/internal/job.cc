@@ -122,8 +122,13 @@ Step Job::wait(int fd, sys::WaitFor what, bool is_non_blocking, const char* oper
 }
 
 Step Job::wait_for_source() {
-  return wait(source_.fd, sys::WaitFor::kReadable, source_.open.is_non_blocking,
-              "waiting for the source");
+  const auto wait_once = [this] {
+    return wait(source_.fd, sys::WaitFor::kReadable, source_.open.is_non_blocking,
+                "waiting for the source");
+  };
+  const Step waited = wait_once();
+  const bool is_over_time = waited.end == Step::End::kFailed && waited.fault.error == ETIMEDOUT;
+  return is_over_time && last_resort_ && last_resort_() ? wait_once() : waited;
 }
 
 Step Job::wait_for_target() {

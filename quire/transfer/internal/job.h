@@ -9,7 +9,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
+#include <utility>
 
 #include "quire/base/error.h"
 #include "quire/sys/outcome.h"
@@ -69,6 +71,8 @@ class Job {
     return target_.start_bytes + report_.bytes;
   }
 
+  [[nodiscard]] std::uint64_t moved_bytes() const noexcept { return report_.bytes; }
+
   void count_call() noexcept { ++report_.system_calls; }
   // `copies`: how often the processor copied each of them on this side.
   void moved(std::uint64_t bytes, unsigned copies) noexcept;
@@ -80,6 +84,9 @@ class Job {
   Step read_piece(std::span<std::byte> into, std::uint64_t ahead_bytes, std::size_t& got);
   // All of `from`; each piece is told to moved() with `copies`.
   Step write_piece(std::span<const std::byte> from, unsigned copies);
+
+  // What to do before a wait for the source is given up for good; true: wait once more.
+  void set_last_resort(std::function<bool()> resort) { last_resort_ = std::move(resort); }
 
   // Until the end can be used again; kMoved when it can.
   Step wait_for_source();
@@ -100,6 +107,7 @@ class Job {
   TargetEnd target_;
   const TransferOptions& options_;
   TransferReport& report_;
+  std::function<bool()> last_resort_;
 };
 
 }  // namespace quire::internal
