@@ -112,7 +112,8 @@ class IoQueue {
   // Takes the request; what happens to it arrives in on_done, errors of submission too.
   // REQUIRES: the request and its memory stay until on_done.
   void submit(IoRequest& request);
-  // Hands what was submitted to the kernel and runs the completions that are there. Returns them.
+  // Hands what was submitted, and is not in the kernel yet, to it, and runs the completions that
+  // are there. Returns them.
   std::size_t poll();
   // The same, until `count` completions ran or nothing is under way. What callbacks submit goes to
   // the kernel with the next poll(), wait() or drain().

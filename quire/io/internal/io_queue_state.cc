@@ -21,6 +21,11 @@ namespace {
 // into memory of callers. That many refusals in a row are no passing trouble.
 constexpr int kWaitRefusalsMax = 1000;
 
+// Entries handed over together. The device begins with the first ones while the next are prepared:
+// on a virtual disk at depth 32 pairs gave 1.25 times the random writes of handing over all that is
+// there, which come ten at a time; the calls cost 0.1 us a request.
+constexpr std::size_t kEntriesPerSubmission = 2;
+
 std::uint32_t threads_of(const IoQueueOptions& options) noexcept {
   return options.thread_count != 0 ? options.thread_count
                                    : std::min(options.depth, IoQueueOptions::kThreadsMax);
@@ -134,6 +139,9 @@ void IoQueue::State::start_waiting() {
     waiting_.pop_front();
     stats_.under_way_max = std::max<std::uint64_t>(stats_.under_way_max, under_way());
     follow(slot, next);
+    if (ring_ != nullptr && ring_->prepared() >= kEntriesPerSubmission) {
+      flush();
+    }
   }
 }
 

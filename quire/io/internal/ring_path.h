@@ -60,6 +60,8 @@ class RingPath {
   [[nodiscard]] Next complete(QueueSlot& slot, const sys::Outcome<std::uint32_t>& outcome);
 
   // From now on a signal of the wake-up ends a wait, once.
+  // Entries that the kernel does not have yet.
+  [[nodiscard]] std::size_t prepared() const noexcept { return prepared_.size(); }
   void arm_wake();
   [[nodiscard]] bool is_wake_armed() const noexcept { return is_wake_armed_; }
 
