@@ -75,7 +75,8 @@ class BatchBench {
             {"warm", warm()},
             {"cold", cold(CacheUse::kKeep)},
             {"cold_past_the_cache", cold(CacheUse::kBypass)},
-            {"half", half()},
+            {"half", half(CacheUse::kKeep)},
+            {"half_past_the_cache", half(CacheUse::kBypass)},
             {"machine", machine_facts(path_)}};
   }
 
@@ -179,11 +180,11 @@ class BatchBench {
     return report(racers, "to_fio", ratio(racers[0].rates, racers[1].rates), 0.9, true);
   }
 
-  nlohmann::json half() {
+  nlohmann::json half(CacheUse cache) {
     std::vector<Racer> racers{
         {"batch",
          [&] {
-           const auto reader = BatchReader::make(path_, {.depth = kDepth}).value();
+           const auto reader = BatchReader::make(path_, {.depth = kDepth, .cache = cache}).value();
            return rate(seconds_of([&] { QUIRE_CHECK(reader->read_batch(ranges_).has_value()); }));
          }},
         {"mapped", [&] { return rate(seconds_of([&] { copy_all(); })); }},
@@ -220,7 +221,8 @@ class BatchBench {
   Prng prng_{7};
 };
 
-constexpr const char* kParts[] = {"warm", "cold", "cold_past_the_cache", "half"};
+constexpr const char* kParts[] = {"warm", "cold", "cold_past_the_cache", "half",
+                                  "half_past_the_cache"};
 
 void print_text(const nlohmann::json& report) {
   for (const char* part : kParts) {
