@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "quire/sys/directory.h"
 #include "quire/sys/file.h"
 #include "quire/sys/process.h"
 
@@ -68,15 +69,7 @@ Result<void> AtomicFile::commit() {
   }
   temporary_.clear();
   // The new name is durable once its directory is.
-  const std::string parent = directory_of(path_);
-  const auto directory = sys::open_file(parent.c_str(), {.directory = true});
-  if (!directory) {
-    return fail(sys::to_error(directory.error(), "open", parent));
-  }
-  if (const auto synced = sys::sync_all(directory->get()); !synced) {
-    return fail(sys::to_error(synced.error(), "fsync", parent));
-  }
-  return {};
+  return sys::sync_parent_directory(path_);
 }
 
 }  // namespace quire::cli

@@ -4,13 +4,13 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <filesystem>
 #include <vector>
 
 #include "quire/base/page_window.h"
 #include "quire/io/internal/file_state.h"
 #include "quire/io/internal/piece_cursor.h"
 #include "quire/io/io_queue.h"
+#include "quire/sys/directory.h"
 #include "quire/sys/file.h"
 
 namespace quire {
@@ -23,19 +23,6 @@ namespace {
 template <typename Byte>
 ByteRange range_of(std::uint64_t offset_bytes, std::span<const std::span<Byte>> pieces) noexcept {
   return {offset_bytes, internal::total_bytes(pieces)};
-}
-
-// Makes the name of a file that we created durable.
-Result<void> sync_directory_of(const std::string& path) {
-  const std::string parent = std::filesystem::path(path).parent_path().string();
-  const std::string directory = parent.empty() ? "." : parent;
-  const sys::Outcome<sys::Descriptor> opened =
-      sys::open_file(directory.c_str(), {.directory = true});
-  if (!opened) {
-    return fail(sys::to_error(opened.error(), "open", directory));
-  }
-  const sys::Outcome<void> synced = sys::sync_all(opened->get());
-  return synced ? Result<void>{} : fail(sys::to_error(synced.error(), "fsync", directory));
 }
 
 sys::Outcome<void> sync_file(const FileState& file, Durability durability, ByteRange range) {
@@ -201,7 +188,7 @@ Result<void> File::sync(Durability durability, ByteRange range) {
     file.drop(written);
   }
   if (durability == Durability::kAll && !file.is_name_durable.load()) {
-    QUIRE_TRY(sync_directory_of(file.name));
+    QUIRE_TRY(sys::sync_parent_directory(file.name));
     file.is_name_durable.store(true);
   }
   return {};

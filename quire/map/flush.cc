@@ -3,7 +3,6 @@
 // WritableMapping's durability: flush, flush_async, and the error that sticks.
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <memory>
 #include <utility>
 
@@ -11,6 +10,7 @@
 #include "quire/map/internal/background.h"
 #include "quire/map/internal/flush_state.h"
 #include "quire/map/writable_mapping.h"
+#include "quire/sys/directory.h"
 #include "quire/sys/file.h"
 
 namespace quire {
@@ -21,17 +21,7 @@ Result<void> FlushState::sync_directory_once() {
   if (created_path_.empty()) {
     return {};
   }
-  const std::string parent = std::filesystem::path(created_path_).parent_path().string();
-  const std::string directory = parent.empty() ? "." : parent;
-  const sys::Outcome<sys::Descriptor> opened =
-      sys::open_file(directory.c_str(), {.directory = true});
-  if (!opened) {
-    return fail(sys::to_error(opened.error(), "open", directory));
-  }
-  const sys::Outcome<void> synced = sys::sync_all(opened->get());
-  if (!synced) {
-    return fail(sys::to_error(synced.error(), "fsync", directory));
-  }
+  QUIRE_TRY(sys::sync_parent_directory(created_path_));
   created_path_.clear();
   return {};
 }

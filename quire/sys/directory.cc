@@ -7,8 +7,10 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 
 #include "quire/sys/call.h"
+#include "quire/sys/file.h"
 
 namespace quire::sys {
 namespace {
@@ -87,6 +89,17 @@ Outcome<std::optional<DirectoryEntry>> DirectoryReader::next() noexcept {
     entry.is_kind_known = type != DT_UNKNOWN;
     return entry;
   }
+}
+
+Result<void> sync_parent_directory(const std::string& path) {
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  const std::string directory = parent.empty() ? "." : parent;
+  const Outcome<Descriptor> opened = open_file(directory.c_str(), {.directory = true});
+  if (!opened) {
+    return fail(to_error(opened.error(), "open", directory));
+  }
+  const Outcome<void> synced = sync_all(opened->get());
+  return synced ? Result<void>{} : fail(to_error(synced.error(), "fsync", directory));
 }
 
 }  // namespace quire::sys

@@ -19,8 +19,10 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 
+#include "quire/base/result.h"
 #include "quire/sys/descriptor.h"
 #include "quire/sys/outcome.h"
 
@@ -59,5 +61,9 @@ class DirectoryReader {
   std::size_t filled_bytes_ = 0;
   std::size_t position_bytes_ = 0;
 };
+
+// Makes a name durable: fsync of the directory that `path` lies in. Blocks.
+// Errors: of open(2) and fsync(2), about that directory.
+[[nodiscard]] Result<void> sync_parent_directory(const std::string& path);
 
 }  // namespace quire::sys

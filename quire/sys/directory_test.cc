@@ -108,5 +108,19 @@ TEST(DirectoryTest, AFileIsNotADirectory) {
   EXPECT_EQ(entry.error().value, ENOTDIR);
 }
 
+TEST(SyncParentDirectoryTest, SyncsTheDirectoryThatTheNameLiesIn) {
+  const testing::TempDir directory;
+  const FaultPlan plan({.call = Call::kSyncAll, .nth = 2, .error = EIO});
+  EXPECT_TRUE(sync_parent_directory(directory.write("file", "x")));
+  EXPECT_EQ(plan.count(Call::kSyncAll), 1U);
+  const auto failed = sync_parent_directory(directory.file("file"));
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code(), std::errc::io_error);
+  EXPECT_EQ(failed.error().subject(), directory.path());
+  EXPECT_TRUE(sync_parent_directory("a_name_in_the_working_directory"));
+  EXPECT_EQ(sync_parent_directory(directory.file("missing/file")).error().code(),
+            std::errc::no_such_file_or_directory);
+}
+
 }  // namespace
 }  // namespace quire::sys
