@@ -29,11 +29,6 @@ Result<std::string> final_path(const std::string& path) {
   return error ? path : real.string();
 }
 
-std::string directory_of(const std::string& path) {
-  const std::string parent = std::filesystem::path(path).parent_path().string();
-  return parent.empty() ? "." : parent;
-}
-
 }  // namespace
 
 Result<AtomicFile> AtomicFile::create(const std::string& path) {
