@@ -14,7 +14,6 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
-#include <chrono>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -28,26 +27,16 @@
 #include "quire/io/buffer_pool.h"
 #include "quire/io/file.h"
 #include "quire/io/io_queue.h"
-#include "quire/map/eviction.h"
 #include "quire/map/mapping.h"
-#include "quire/map/residency.h"
 #include "quire/sys/file.h"
 
 namespace quire::bench {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr std::size_t kRanges = 4096;
 constexpr std::uint64_t kRangeBytes = 4_KiB;
 constexpr std::uint32_t kDepth = 64;
 constexpr std::uint64_t kStripeBytes = 64_KiB;
-
-double seconds_of(const std::function<void()>& body) {
-  const auto start = Clock::now();
-  body();
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 class BatchBench {
  public:
@@ -57,7 +46,7 @@ class BatchBench {
         rounds_(arguments.number("rounds", 15)),
         pool_(BufferPool::make({.buffer_bytes = 16_MiB, .buffer_count = 1}).value()),
         memory_(pool_->take()) {
-    write_file();
+    write_random_file(path_, size_bytes_);
     direct_ = open_file(path_, {.cache = CacheUse::kBypass}).value();
     mapping_.emplace(map(path_).value());
     QUIRE_CHECK(mapping_->advise(kWholeFile, Advice::kRandom).has_value());
@@ -81,17 +70,6 @@ class BatchBench {
   }
 
  private:
-  void write_file() const {
-    const auto file = open_file(path_, {.writable = true, .create = true}).value();
-    std::vector<std::uint64_t> block(1_MiB / sizeof(std::uint64_t));
-    Prng random(1);
-    for (std::uint64_t at = 0; at < size_bytes_; at += 1_MiB) {
-      std::generate(block.begin(), block.end(), std::ref(random));
-      QUIRE_CHECK(file->write(at, std::as_bytes(std::span(block))).has_value());
-    }
-    QUIRE_CHECK(file->sync(Durability::kAll).has_value());
-  }
-
   // New ranges for every round; both contenders of a round get the same.
   void draw() {
     ranges_.clear();
@@ -103,8 +81,7 @@ class BatchBench {
 
   void make_cold() {
     QUIRE_CHECK(mapping_->evict().has_value());
-    const Residency left = mapping_->resident().value();
-    QUIRE_CHECK_EQ(left.resident_bytes, 0U);
+    check_cold(mapping_->resident().value());
   }
 
   void make_half() {
@@ -154,8 +131,8 @@ class BatchBench {
          }},
         {"mapped copies", [&] { return rate(seconds_of([&] { copy_all(); })); }}};
     run_races(racers, 4 * rounds_, [this] { draw(); });
-    return report(racers, "time_of_mapped_copies", ratio(racers[1].rates, racers[0].rates), 1.3,
-                  false);
+    return report(racers, figure_of("time_of_mapped_copies",
+                                    ratio(racers[1].rates, racers[0].rates), 1.3, Goal::kAtMost));
   }
 
   nlohmann::json cold(CacheUse cache) {
@@ -177,7 +154,7 @@ class BatchBench {
       draw();
       make_cold();
     });
-    return report(racers, "to_fio", ratio(racers[0].rates, racers[1].rates), 0.9, true);
+    return report(racers, figure_of("to_fio", ratio(racers[0].rates, racers[1].rates), 0.9));
   }
 
   nlohmann::json half(CacheUse cache) {
@@ -195,19 +172,11 @@ class BatchBench {
     });
     const Racer& better =
         racers[1].rates.median() > racers[2].rates.median() ? racers[1] : racers[2];
-    return report(racers, "to_the_better", ratio(racers[0].rates, better.rates), 1.0, true);
+    return report(racers, figure_of("to_the_better", ratio(racers[0].rates, better.rates), 1.0));
   }
 
-  static nlohmann::json report(const std::vector<Racer>& racers, const char* name,
-                               const Samples& figure, double goal, bool is_at_least) {
-    nlohmann::json rates;
-    for (const Racer& racer : racers) {
-      rates[racer.name] = racer.rates.to_json();
-    }
-    const bool is_kept = is_at_least ? figure.median() >= goal : figure.median() <= goal;
-    return {{"bytes_per_s", rates},       {"figure", name},
-            {"value", figure.to_json()},  {"goal", goal},
-            {"is_at_least", is_at_least}, {"within_goal", is_kept}};
+  static nlohmann::json report(const std::vector<Racer>& racers, const nlohmann::json& figure) {
+    return {{"bytes_per_s", rates_of(racers)}, {"figure", figure}};
   }
 
   const std::string path_;
@@ -231,13 +200,9 @@ void print_text(const nlohmann::json& report) {
     for (const auto& [name, rate] : row["bytes_per_s"].items()) {
       fmt::print("  {} {:.0f} MiB/s", name, rate["median"].get<double>() / double(1_MiB));
     }
-    fmt::print("\n{:<20}  {} {:.2f} (spread {:.1f} %), goal {} {}: {}\n", "",
-               row["figure"].get<std::string>(), row["value"]["median"].get<double>(),
-               100 * row["value"]["spread"].get<double>(),
-               row["is_at_least"].get<bool>() ? ">=" : "<=", row["goal"].get<double>(),
-               row["within_goal"].get<bool>() ? "kept" : "MISSED");
+    fmt::print("\n");
+    print_figure("", row["figure"]);
   }
-  fmt::print("machine: {}\n", report["machine"].dump());
 }
 
 }  // namespace
@@ -245,15 +210,6 @@ void print_text(const nlohmann::json& report) {
 
 int main(int argc, char** argv) {
   const quire::bench::Arguments arguments(argc, argv);
-  const nlohmann::json report = quire::bench::BatchBench(arguments).run();
-  if (arguments.has("json")) {
-    fmt::print("{}\n", report.dump(2));
-  } else {
-    quire::bench::print_text(report);
-  }
-  bool all = true;
-  for (const char* part : quire::bench::kParts) {
-    all = all && report[part]["within_goal"].get<bool>();
-  }
-  return all ? 0 : 1;
+  return quire::bench::finish(arguments, quire::bench::BatchBench(arguments).run(),
+                              quire::bench::print_text);
 }

@@ -1,34 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/bench.h"
 
+#include <fmt/format.h>
+#include <sys/resource.h>
 #include <sys/statfs.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <ctime>
 #include <fstream>
+#include <functional>
+#include <span>
 #include <thread>
+
+#include "quire/base/check.h"
+#include "quire/base/prng.h"
+#include "quire/base/units.h"
+#include "quire/map/eviction.h"
+#include "quire/sys/descriptor.h"
+#include "quire/sys/file.h"
 
 namespace quire::bench {
 namespace {
 
+// Of this process, until now.
 double cpu_seconds_now() {
   timespec now{};
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
-void run_once(Contender& contender, bool counts) {
-  const double cpu_start = cpu_seconds_now();
-  const auto start = std::chrono::steady_clock::now();
-  contender.run();
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  if (counts) {
-    contender.seconds.add(seconds.count());
-    contender.cpu_seconds.add(cpu_seconds_now() - cpu_start);
-  }
+double cpu_seconds_of(const rusage& use) {
+  const auto seconds = [](timeval t) {
+    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+  };
+  return seconds(use.ru_utime) + seconds(use.ru_stime);
 }
 
 // The rest of the first line of a file that starts with `key`, without what separates them.
@@ -41,6 +50,19 @@ std::string value_in(const char* path, const std::string& key) {
     }
   }
   return "unknown";
+}
+
+// Of a report and of everything inside it.
+bool is_within_goals(const nlohmann::json& part) {
+  if (part.is_object() && part.contains("within_goal") && !part["within_goal"].get<bool>()) {
+    return false;
+  }
+  for (const nlohmann::json& inner : part) {
+    if (inner.is_structured() && !is_within_goals(inner)) {
+      return false;
+    }
+  }
+  return true;
 }
 
 }  // namespace
@@ -61,26 +83,46 @@ nlohmann::json Samples::to_json() const {
   return {{"median", median()}, {"spread", spread()}, {"rounds", values_}};
 }
 
+Cost cost_of(const std::function<void()>& body) {
+  const double cpu_start = cpu_seconds_now();
+  const auto start = std::chrono::steady_clock::now();
+  body();
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  return {.seconds = seconds.count(), .cpu_seconds = cpu_seconds_now() - cpu_start};
+}
+
+double seconds_of(const std::function<void()>& body) {
+  return cost_of(body).seconds;
+}
+
+double wait_for_child(int process_id) {
+  rusage use{};
+  int status = 0;
+  QUIRE_CHECK_EQ(wait4(process_id, &status, 0, &use), process_id);
+  QUIRE_CHECK(WIFEXITED(status));
+  QUIRE_CHECK_EQ(WEXITSTATUS(status), 0);
+  return cpu_seconds_of(use);
+}
+
 void run_interleaved(std::vector<Contender>& contenders, std::size_t rounds) {
-  for (std::size_t round = 0; round <= rounds; ++round) {
-    for (std::size_t i = 0; i < contenders.size(); ++i) {
-      run_once(contenders[(round + i) % contenders.size()], round > 0);
+  take_turns(contenders, rounds, [](Contender& contender, bool counts) {
+    const Cost cost = cost_of(contender.run);
+    if (counts) {
+      contender.seconds.add(cost.seconds);
+      contender.cpu_seconds.add(cost.cpu_seconds);
     }
-  }
+  });
 }
 
 void run_races(std::vector<Racer>& racers, std::size_t rounds,
                const std::function<void()>& before_each) {
-  for (std::size_t round = 0; round <= rounds; ++round) {
-    for (std::size_t i = 0; i < racers.size(); ++i) {
-      Racer& racer = racers[(round + i) % racers.size()];
-      before_each();
-      const double rate = racer.rate();
-      if (round > 0) {
-        racer.rates.add(rate);
-      }
+  take_turns(racers, rounds, [&](Racer& racer, bool counts) {
+    before_each();
+    const double rate = racer.rate();
+    if (counts) {
+      racer.rates.add(rate);
     }
-  }
+  });
 }
 
 Samples ratio(const Samples& numerator, const Samples& denominator) {
@@ -89,6 +131,65 @@ Samples ratio(const Samples& numerator, const Samples& denominator) {
     ratios.add(numerator.values()[round] / denominator.values()[round]);
   }
   return ratios;
+}
+
+nlohmann::json figure_of(const std::string& name, const Samples& value, double goal, Goal side) {
+  const bool is_at_least = side == Goal::kAtLeast;
+  return {{"name", name},
+          {"value", value.to_json()},
+          {"goal", goal},
+          {"is_at_least", is_at_least},
+          {"within_goal", is_at_least ? value.median() >= goal : value.median() <= goal}};
+}
+
+void print_figure(const std::string& label, const nlohmann::json& figure) {
+  fmt::print("{:<20}  {} {:.3f} (spread {:.1f} %), goal {} {}: {}\n", label,
+             figure["name"].get<std::string>(), figure["value"]["median"].get<double>(),
+             100 * figure["value"]["spread"].get<double>(),
+             figure["is_at_least"].get<bool>() ? ">=" : "<=", figure["goal"].get<double>(),
+             kept_or_missed(figure["within_goal"]));
+}
+
+const char* kept_or_missed(const nlohmann::json& within_goal) {
+  return within_goal.get<bool>() ? "kept" : "MISSED";
+}
+
+nlohmann::json rates_of(const std::vector<Racer>& racers) {
+  nlohmann::json rates;
+  for (const Racer& racer : racers) {
+    rates[racer.name] = racer.rates.to_json();
+  }
+  return rates;
+}
+
+void write_random(int fd, std::uint64_t size_bytes) {
+  std::vector<std::uint64_t> block(1_MiB / sizeof(std::uint64_t));
+  Prng random(1);
+  for (std::uint64_t at = 0; at < size_bytes; at += 1_MiB) {
+    std::ranges::generate(block, std::ref(random));
+    QUIRE_CHECK(sys::write_at(fd, std::as_bytes(std::span(block)), at).has_value());
+  }
+  QUIRE_CHECK(sys::sync_all(fd).has_value());
+}
+
+void write_random_file(const std::string& path, std::uint64_t size_bytes) {
+  const sys::Descriptor file =
+      sys::open_file(path.c_str(), {.write = true, .create = true, .truncate = true}).value();
+  write_random(file.get(), size_bytes);
+}
+
+void make_cold(int fd) {
+  QUIRE_CHECK(evict(fd).has_value());
+  check_cold(residency(fd).value());
+}
+
+void make_cold(const std::string& path) {
+  make_cold(sys::open_file(path.c_str(), {}).value().get());
+}
+
+void check_cold(const Residency& found) {
+  QUIRE_CHECK(found.resident_known);
+  QUIRE_CHECK_EQ(found.resident_bytes, 0U);
 }
 
 nlohmann::json machine_facts(const std::string& path) {
@@ -121,6 +222,17 @@ std::string Arguments::text(const std::string& name, const std::string& otherwis
 
 std::uint64_t Arguments::number(const std::string& name, std::uint64_t otherwise) const {
   return std::strtoull(text(name, std::to_string(otherwise)).c_str(), nullptr, 0);
+}
+
+int finish(const Arguments& arguments, const nlohmann::json& report,
+           void (*print_text)(const nlohmann::json&)) {
+  if (arguments.has("json")) {
+    fmt::print("{}\n", report.dump(2));
+  } else {
+    print_text(report);
+    fmt::print("machine: {}\n", report["machine"].dump());
+  }
+  return is_within_goals(report) ? 0 : 1;
 }
 
 }  // namespace quire::bench

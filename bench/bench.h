@@ -17,7 +17,11 @@
 #include <string>
 #include <vector>
 
+#include "quire/map/residency.h"
+
 namespace quire::bench {
+
+inline constexpr double kGibibyte = 1024.0 * 1024.0 * 1024.0;
 
 // Of one contender, one number per round.
 class Samples {
@@ -37,14 +41,37 @@ class Samples {
   std::vector<double> values_;
 };
 
+// What something took.
+struct Cost {
+  double seconds = 0;      // By the clock on the wall.
+  double cpu_seconds = 0;  // Of the process, kernel included: other programs disturb it less.
+};
+
+[[nodiscard]] Cost cost_of(const std::function<void()>& body);
+[[nodiscard]] double seconds_of(const std::function<void()>& body);
+// Waits for a child and returns the processor time it took. Aborts when the child failed.
+double wait_for_child(int process_id);
+
+// Runs every contender once per round, rotating who is first. In the first round, which warms up,
+// `counts` is false.
+template <typename Contender, typename Run>
+void take_turns(std::vector<Contender>& contenders, std::size_t rounds, const Run& run) {
+  for (std::size_t round = 0; round <= rounds; ++round) {
+    for (std::size_t i = 0; i < contenders.size(); ++i) {
+      const bool counts = round > 0;
+      run(contenders[(round + i) % contenders.size()], counts);
+    }
+  }
+}
+
 struct Contender {
   std::string name;
   std::function<void()> run;
-  Samples seconds = {};      // By the clock on the wall.
-  Samples cpu_seconds = {};  // Of the process, kernel included: other programs disturb it less.
+  Samples seconds = {};
+  Samples cpu_seconds = {};
 };
 
-// Runs every contender once per round, rotating who is first; the first round is not counted.
+// The contenders take turns; the first round is not counted.
 void run_interleaved(std::vector<Contender>& contenders, std::size_t rounds);
 
 // A contender that measures itself: bytes or operations per second of its own choice of part, for
@@ -61,6 +88,24 @@ void run_races(std::vector<Racer>& racers, std::size_t rounds,
 // Of each round, numerator / denominator.
 [[nodiscard]] Samples ratio(const Samples& numerator, const Samples& denominator);
 
+// What is promised of a value: JSON with "name", "value", "goal", "is_at_least" and "within_goal".
+enum class Goal : std::uint8_t { kAtLeast, kAtMost };
+[[nodiscard]] nlohmann::json figure_of(const std::string& name, const Samples& value, double goal,
+                                       Goal side = Goal::kAtLeast);
+void print_figure(const std::string& label, const nlohmann::json& figure);
+[[nodiscard]] const char* kept_or_missed(const nlohmann::json& within_goal);
+// By the racers' names.
+[[nodiscard]] nlohmann::json rates_of(const std::vector<Racer>& racers);
+
+// Fills a file with bytes that no disk compresses, the same in every run, and syncs it.
+void write_random(int fd, std::uint64_t size_bytes);
+void write_random_file(const std::string& path, std::uint64_t size_bytes);
+
+// Puts a file out of the page cache and aborts unless all of it went.
+void make_cold(int fd);
+void make_cold(const std::string& path);
+void check_cold(const Residency& found);
+
 // Processor, number of them, memory, kernel; the file system of `path`, if one is given.
 [[nodiscard]] nlohmann::json machine_facts(const std::string& path = {});
 
@@ -75,6 +120,11 @@ class Arguments {
  private:
   std::vector<std::string> texts_;
 };
+
+// The end of main(): prints the report, as one document with --json, otherwise by `print_text` with
+// a line on the machine. Returns 1 when a "within_goal" anywhere in it is false, otherwise 0.
+[[nodiscard]] int finish(const Arguments& arguments, const nlohmann::json& report,
+                         void (*print_text)(const nlohmann::json&));
 
 // What the compiler must believe is used.
 template <typename T>

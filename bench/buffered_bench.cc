@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -24,26 +23,15 @@
 
 #include "bench/bench.h"
 #include "quire/base/check.h"
-#include "quire/base/prng.h"
 #include "quire/io/file.h"
 #include "quire/io/records.h"
-#include "quire/map/eviction.h"
-#include "quire/map/residency.h"
-#include "quire/sys/descriptor.h"
 #include "quire/sys/file.h"
 #include "quire/testing/process.h"
 
 namespace quire::bench {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using Record = std::array<std::byte, 64>;
-
-double seconds_of(const std::function<void()>& body) {
-  const auto start = Clock::now();
-  body();
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // dd's own seconds: "1073741824 bytes (1.1 GB, 1.0 GiB) copied, 0.48 s, 2.2 GB/s"
 double dd_seconds(const std::string& path) {
@@ -75,7 +63,7 @@ class BufferedBench {
 
  private:
   nlohmann::json read() {
-    write_file();
+    write_random_file(path_, size_bytes_);
     std::vector<std::byte> block(1_MiB);
     std::vector<Racer> racers{
         {"quire",
@@ -89,8 +77,8 @@ class BufferedBench {
                   });
          }},
         {"dd", [&] { return double(size_bytes_) / dd_seconds(path_); }}};
-    run_races(racers, rounds_, [this] { make_cold(); });
-    return {{"rates", rates(racers)}, {"figures", {figure("to_dd", racers[0], racers[1], 1.0)}}};
+    run_races(racers, rounds_, [this] { make_cold(path_); });
+    return {{"rates", rates_of(racers)}, {"figures", {figure("to_dd", racers[0], racers[1], 1.0)}}};
   }
 
   nlohmann::json append() {
@@ -127,7 +115,7 @@ class BufferedBench {
                   });
          }}};
     run_races(racers, rounds_, [this] { static_cast<void>(sys::unlink_path(path_.c_str())); });
-    return {{"rates", rates(racers)},
+    return {{"rates", rates_of(racers)},
             {"figures",
              {figure("to_write", racers[0], racers[1], 10),
               figure("to_fwrite", racers[0], racers[2], 0.9)}}};
@@ -167,44 +155,15 @@ class BufferedBench {
                   });
          }}};
     run_races(racers, rounds_, [] {});
-    return {{"rates", rates(racers)},
+    return {{"rates", rates_of(racers)},
             {"figures",
              {figure("to_read", racers[0], racers[1], 10),
               figure("to_fread", racers[0], racers[2], 0.9)}}};
   }
 
-  void write_file() const {
-    const auto file = open_file(path_, {.writable = true, .create = true}).value();
-    std::vector<std::uint64_t> block(1_MiB / sizeof(std::uint64_t));
-    Prng random(1);
-    for (std::uint64_t at = 0; at < size_bytes_; at += 1_MiB) {
-      std::generate(block.begin(), block.end(), std::ref(random));
-      QUIRE_CHECK(file->write(at, std::as_bytes(std::span(block))).has_value());
-    }
-    QUIRE_CHECK(file->sync(Durability::kAll).has_value());
-  }
-
-  void make_cold() const {
-    const sys::Descriptor file = sys::open_file(path_.c_str(), {.write = true}).value();
-    QUIRE_CHECK(evict(file.get()).has_value());
-    QUIRE_CHECK_EQ(residency(file.get()).value().resident_bytes, 0U);
-  }
-
-  static nlohmann::json rates(const std::vector<Racer>& racers) {
-    nlohmann::json all;
-    for (const Racer& racer : racers) {
-      all[racer.name] = racer.rates.to_json();
-    }
-    return all;
-  }
-
   static nlohmann::json figure(const char* name, const Racer& above, const Racer& below,
                                double goal) {
-    const Samples value = ratio(above.rates, below.rates);
-    return {{"name", name},
-            {"value", value.to_json()},
-            {"goal", goal},
-            {"within_goal", value.median() >= goal}};
+    return figure_of(name, ratio(above.rates, below.rates), goal);
   }
 
   const std::string path_;
@@ -213,27 +172,15 @@ class BufferedBench {
   const std::size_t rounds_;
 };
 
-// Prints when asked to; false when a goal was missed.
-bool finish(const nlohmann::json& report, bool prints) {
-  bool all = true;
+void print_text(const nlohmann::json& report) {
   for (const char* part : {"read", "append", "read_records"}) {
     for (const auto& [name, rate] : report[part]["rates"].items()) {
-      if (prints) {
-        fmt::print("{:<14} {:<14} {:14.0f} per second\n", part, name, rate["median"].get<double>());
-      }
+      fmt::print("{:<20}  {:<14} {:14.0f} per second\n", part, name, rate["median"].get<double>());
     }
-    for (const auto& figure : report[part]["figures"]) {
-      const bool is_kept = figure["within_goal"].get<bool>();
-      all = all && is_kept;
-      if (prints) {
-        fmt::print("{:<14} {:<14} {:14.2f} (spread {:.1f} %), goal >= {}: {}\n", part,
-                   figure["name"].get<std::string>(), figure["value"]["median"].get<double>(),
-                   100 * figure["value"]["spread"].get<double>(), figure["goal"].get<double>(),
-                   is_kept ? "kept" : "MISSED");
-      }
+    for (const nlohmann::json& figure : report[part]["figures"]) {
+      print_figure(part, figure);
     }
   }
-  return all;
 }
 
 }  // namespace
@@ -241,9 +188,6 @@ bool finish(const nlohmann::json& report, bool prints) {
 
 int main(int argc, char** argv) {
   const quire::bench::Arguments arguments(argc, argv);
-  const nlohmann::json report = quire::bench::BufferedBench(arguments).run();
-  if (arguments.has("json")) {
-    fmt::print("{}\n", report.dump(2));
-  }
-  return quire::bench::finish(report, !arguments.has("json")) ? 0 : 1;
+  return quire::bench::finish(arguments, quire::bench::BufferedBench(arguments).run(),
+                              quire::bench::print_text);
 }

@@ -230,7 +230,7 @@ class OverheadBench {
   const BufferPool::Buffer buffer_;
 };
 
-void print(const nlohmann::json& result) {
+void print_text(const nlohmann::json& result) {
   for (const nlohmann::json& figure : result["figures"]) {
     fmt::print("{:<22}{:>8.0f} MiB/s in a cell {:>8.0f} alone   ratio {:.3f} (+- {:.3f})\n",
                figure["name"].get<std::string>(),
@@ -245,13 +245,8 @@ void print(const nlohmann::json& result) {
 }  // namespace quire::bench
 
 int main(int argc, char** argv) {
-  using namespace quire::bench;
-  const Arguments arguments(argc, argv);
-  const nlohmann::json result = OverheadBench(arguments).run();
-  keep(total);
-  if (arguments.has("--json")) {
-    fmt::print("{}\n", result.dump(2));
-  } else {
-    print(result);
-  }
+  const quire::bench::Arguments arguments(argc, argv);
+  const nlohmann::json report = quire::bench::OverheadBench(arguments).run();
+  quire::bench::keep(quire::bench::total);
+  return quire::bench::finish(arguments, report, quire::bench::print_text);
 }

@@ -15,22 +15,14 @@
 // slower than copying from page to page.
 //
 //   copy_bench [--dir=DIR] [--size-mib=N] [--rounds=N] [--reflink-dir=DIR] [--json]
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <chrono>
 #include <functional>
 #include <vector>
 
 #include "bench/bench.h"
 #include "quire/base/check.h"
-#include "quire/base/prng.h"
-#include "quire/map/eviction.h"
-#include "quire/map/residency.h"
 #include "quire/sys/descriptor.h"
 #include "quire/sys/file.h"
 #include "quire/transfer/copy.h"
@@ -38,54 +30,22 @@
 namespace quire::bench {
 namespace {
 
-constexpr double kGibibyte = 1024.0 * 1024.0 * 1024.0;
 constexpr double kGoal = 1.0;
 // "Independent of the length": a thousand times the length may take this much longer.
 constexpr double kReflinkFactorMax = 3.0;
 
-struct Run {
-  double seconds = 0;
-  double cpu_seconds = 0;
-};
-
 // In a process of its own. The body ends with the exit code.
-Run run_apart(const std::function<int()>& body) {
-  const auto start = std::chrono::steady_clock::now();
-  const pid_t child = fork();
-  QUIRE_CHECK_GE(child, 0);
-  if (child == 0) {
-    _exit(body());
-  }
-  rusage use{};
-  int status = 0;
-  QUIRE_CHECK_EQ(wait4(child, &status, 0, &use), child);
-  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-  QUIRE_CHECK(WIFEXITED(status));
-  QUIRE_CHECK_EQ(WEXITSTATUS(status), 0);
-  const auto seconds = [](timeval t) {
-    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
-  };
-  return {elapsed.count(), seconds(use.ru_utime) + seconds(use.ru_stime)};
-}
-
-void write_file(const std::string& path, std::uint64_t size_bytes) {
-  const sys::Descriptor file =
-      sys::open_file(path.c_str(), {.write = true, .create = true, .truncate = true}).value();
-  std::vector<std::uint64_t> block((std::size_t{1} << 20) / sizeof(std::uint64_t));
-  Prng random(1);
-  for (std::uint64_t at = 0; at < size_bytes; at += std::uint64_t{1} << 20) {
-    std::ranges::generate(block, std::ref(random));
-    QUIRE_CHECK(sys::write_at(file.get(), std::as_bytes(std::span(block)), at).has_value());
-  }
-  QUIRE_CHECK(sys::sync_all(file.get()).has_value());
-}
-
-void make_cold(const std::string& path) {
-  const sys::Descriptor file = sys::open_file(path.c_str(), {}).value();
-  QUIRE_CHECK(evict(file.get()).has_value());
-  const Residency found = residency(file.get()).value();
-  QUIRE_CHECK(found.resident_known);
-  QUIRE_CHECK_EQ(found.resident_bytes, 0U);
+Cost run_apart(const std::function<int()>& body) {
+  Cost cost;
+  cost.seconds = seconds_of([&] {
+    const pid_t child = fork();
+    QUIRE_CHECK_GE(child, 0);
+    if (child == 0) {
+      _exit(body());
+    }
+    cost.cpu_seconds = wait_for_child(child);
+  });
+  return cost;
 }
 
 struct Row {
@@ -103,7 +63,7 @@ class CopyBench {
         reflink_directory_(arguments.text("reflink-dir", "")),
         size_bytes_(arguments.number("size-mib", 2048) << 20),
         rounds_(arguments.number("rounds", 7)) {
-    write_file(source_, size_bytes_);
+    write_random_file(source_, size_bytes_);
   }
   ~CopyBench() {
     static_cast<void>(sys::unlink_path(source_.c_str()));
@@ -122,11 +82,7 @@ class CopyBench {
           TransferMethod::kSendFile, TransferMethod::kSplice}) {
       rows.push_back({name_of(method), [this, method] { return copy({.method = method}); }});
     }
-    for (std::size_t round = 0; round <= rounds_; ++round) {
-      for (std::size_t i = 0; i < rows.size(); ++i) {
-        run_row(rows[(round + i) % rows.size()], round > 0);
-      }
-    }
+    take_turns(rows, rounds_, [this](Row& row, bool counts) { run_row(row, counts); });
     return report(rows);
   }
 
@@ -135,17 +91,17 @@ class CopyBench {
     return copy_file(source_, target_, options) ? 0 : 1;
   }
 
-  void run_row(Row& row, bool is_counted) {
+  void run_row(Row& row, bool counts) {
     static_cast<void>(sys::unlink_path(target_.c_str()));
     make_cold(source_);
-    const Run result = run_apart(row.copy);
+    const Cost cost = run_apart(row.copy);
     const sys::Descriptor target = sys::open_file(target_.c_str(), {}).value();
     QUIRE_CHECK_EQ(sys::file_status(target.get()).value().size_bytes, size_bytes_);
     QUIRE_CHECK(sys::sync_all(target.get()).has_value());
-    if (is_counted) {
+    if (counts) {
       const double gibibytes = static_cast<double>(size_bytes_) / kGibibyte;
-      row.gib_per_second.add(gibibytes / result.seconds);
-      row.cpu_s_per_gib.add(result.cpu_seconds / gibibytes);
+      row.gib_per_second.add(gibibytes / cost.seconds);
+      row.cpu_s_per_gib.add(cost.cpu_seconds / gibibytes);
     }
   }
 
@@ -156,16 +112,14 @@ class CopyBench {
     for (const std::uint64_t size_bytes : {size_bytes_ >> 10, size_bytes_}) {
       const std::string source = reflink_directory_ + "/copy_bench.source";
       const std::string target = reflink_directory_ + "/copy_bench.target";
-      write_file(source, size_bytes);
+      write_random_file(source, size_bytes);
       Samples milliseconds;
       for (std::size_t round = 0; round < rounds_; ++round) {
         make_cold(source);
-        const auto start = std::chrono::steady_clock::now();
-        const CopiedEntry copied = copy_file(source, target).value();
-        const std::chrono::duration<double, std::milli> elapsed =
-            std::chrono::steady_clock::now() - start;
-        QUIRE_CHECK(copied.transfer.method == TransferMethod::kReflink);
-        milliseconds.add(elapsed.count());
+        milliseconds.add(1e3 * seconds_of([&] {
+                           const CopiedEntry copied = copy_file(source, target).value();
+                           QUIRE_CHECK(copied.transfer.method == TransferMethod::kReflink);
+                         }));
       }
       static_cast<void>(sys::unlink_path(source.c_str()));
       static_cast<void>(sys::unlink_path(target.c_str()));
@@ -222,8 +176,7 @@ void print_text(const nlohmann::json& report) {
     }
   }
   fmt::print("goal: automatic at least {} of cp: {}\n", kGoal,
-             report["within_goal"].get<bool>() ? "kept" : "MISSED");
-  fmt::print("machine: {}\n", report["machine"].dump());
+             kept_or_missed(report["within_goal"]));
 }
 
 }  // namespace
@@ -231,12 +184,7 @@ void print_text(const nlohmann::json& report) {
 
 int main(int argc, char** argv) {
   const quire::bench::Arguments arguments(argc, argv);
-  quire::bench::CopyBench bench(arguments.text("dir", "."), arguments);
-  const nlohmann::json report = bench.run();
-  if (arguments.has("json")) {
-    fmt::print("{}\n", report.dump(2));
-  } else {
-    quire::bench::print_text(report);
-  }
-  return report["within_goal"].get<bool>() ? 0 : 1;
+  return quire::bench::finish(arguments,
+                              quire::bench::CopyBench(arguments.text("dir", "."), arguments).run(),
+                              quire::bench::print_text);
 }

@@ -16,16 +16,13 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <functional>
 
 #include "bench/bench.h"
 #include "quire/base/check.h"
 #include "quire/base/prng.h"
-#include "quire/map/eviction.h"
 #include "quire/map/residency.h"
 #include "quire/map/warming.h"
 #include "quire/sys/descriptor.h"
@@ -38,19 +35,8 @@ constexpr std::uint64_t kPageBytes = 4096;
 constexpr std::size_t kCells = 64;
 constexpr double kGoalMs = 50;
 
-double cpu_ms() {
-  rusage use{};
-  getrusage(RUSAGE_SELF, &use);
-  const auto ms = [](timeval t) {
-    return 1e3 * static_cast<double>(t.tv_sec) + 1e-3 * static_cast<double>(t.tv_usec);
-  };
-  return ms(use.ru_utime) + ms(use.ru_stime);
-}
-
 double cpu_ms_of(const std::function<void()>& run) {
-  const double start = cpu_ms();
-  run();
-  return cpu_ms() - start;
+  return 1e3 * cost_of(run).cpu_seconds;
 }
 
 void look_with_quire(int fd) {
@@ -82,7 +68,7 @@ class BenchFile {
         sys::open_file(path_.c_str(), {.write = true, .create = true, .truncate = true}).value();
     QUIRE_CHECK(sys::truncate_file(file_.get(), size_bytes).has_value());
     if (!is_sparse) {
-      fill();
+      write_random(file_.get(), size_bytes);
     }
   }
   ~BenchFile() { static_cast<void>(sys::unlink_path(path_.c_str())); }
@@ -92,25 +78,12 @@ class BenchFile {
   [[nodiscard]] int fd() const { return file_.get(); }
   [[nodiscard]] std::uint64_t size_bytes() const { return size_bytes_; }
 
-  void make_cold() const {
-    QUIRE_CHECK(evict(fd()).has_value());
-    const Residency cold = residency(fd()).value();
-    QUIRE_CHECK_EQ(cold.resident_bytes, 0U);
-  }
   void read_page(std::uint64_t number) const {
     std::byte byte{};
     QUIRE_CHECK(sys::read_at(fd(), {&byte, 1}, number * kPageBytes).has_value());
   }
 
  private:
-  void fill() const {
-    const std::vector<std::byte> block(std::size_t{1} << 20, std::byte{1});
-    for (std::uint64_t at = 0; at < size_bytes_; at += block.size()) {
-      QUIRE_CHECK(sys::write_at(fd(), block, at).has_value());
-    }
-    QUIRE_CHECK(sys::sync_all(fd()).has_value());
-  }
-
   std::string path_;
   std::uint64_t size_bytes_;
   sys::Descriptor file_;
@@ -148,7 +121,7 @@ struct State {
 };
 
 nlohmann::json measure(const State& state, std::size_t rounds) {
-  state.file->make_cold();
+  make_cold(state.file->fd());
   state.prepare(*state.file);
   const std::uint64_t resident_bytes = residency(state.file->fd()).value().resident_bytes;
   const std::size_t extents = resident_extents(state.file->fd()).value().extents.size();
@@ -183,8 +156,7 @@ void print_text(const nlohmann::json& report) {
     fmt::print("\n");
   }
   fmt::print("goal: a resident file under {} ms: {}\n", kGoalMs,
-             report["within_goal"].get<bool>() ? "kept" : "MISSED");
-  fmt::print("machine: {}\n", report["machine"].dump());
+             kept_or_missed(report["within_goal"]));
 }
 
 nlohmann::json run(const Arguments& arguments) {
@@ -222,11 +194,5 @@ nlohmann::json run(const Arguments& arguments) {
 
 int main(int argc, char** argv) {
   const quire::bench::Arguments arguments(argc, argv);
-  const nlohmann::json report = quire::bench::run(arguments);
-  if (arguments.has("json")) {
-    fmt::print("{}\n", report.dump(2));
-  } else {
-    quire::bench::print_text(report);
-  }
-  return report["within_goal"].get<bool>() ? 0 : 1;
+  return quire::bench::finish(arguments, quire::bench::run(arguments), quire::bench::print_text);
 }

@@ -19,20 +19,15 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
-#include <chrono>
 #include <functional>
 #include <vector>
 
 #include "bench/bench.h"
 #include "quire/base/check.h"
-#include "quire/base/prng.h"
 #include "quire/sys/descriptor.h"
 #include "quire/sys/file.h"
 #include "quire/transfer/transfer.h"
@@ -40,21 +35,7 @@
 namespace quire::bench {
 namespace {
 
-constexpr double kGibibyte = 1024.0 * 1024.0 * 1024.0;
 constexpr double kGoal = 0.6;
-
-double seconds_of(const rusage& use) {
-  const auto seconds = [](timeval t) {
-    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
-  };
-  return seconds(use.ru_utime) + seconds(use.ru_stime);
-}
-
-double own_cpu_seconds() {
-  rusage use{};
-  getrusage(RUSAGE_SELF, &use);
-  return seconds_of(use);
-}
 
 struct Ends {
   sys::Descriptor near;
@@ -162,13 +143,7 @@ class TransferBench {
     file_ =
         sys::open_file(path_.c_str(), {.write = true, .create = true, .truncate = true}).value();
     QUIRE_CHECK(sys::unlink_path(path_.c_str()).has_value());
-    std::vector<std::uint64_t> block((std::size_t{1} << 20) / sizeof(std::uint64_t));
-    Prng random(1);
-    for (std::uint64_t at = 0; at < size_bytes_; at += std::uint64_t{1} << 20) {
-      std::ranges::generate(block, std::ref(random));
-      QUIRE_CHECK(sys::write_at(file_.get(), std::as_bytes(std::span(block)), at).has_value());
-    }
-    QUIRE_CHECK(sys::sync_all(file_.get()).has_value());
+    write_random(file_.get(), size_bytes_);
   }
 
   nlohmann::json run() {
@@ -179,11 +154,7 @@ class TransferBench {
     bool within_goal = true;
     for (const bool is_tcp : {true, false}) {
       std::vector<Row> rows = rows_for(is_tcp);
-      for (std::size_t round = 0; round <= rounds_; ++round) {
-        for (std::size_t i = 0; i < rows.size(); ++i) {
-          run_row(rows[(round + i) % rows.size()], is_tcp, round > 0);
-        }
-      }
+      take_turns(rows, rounds_, [&](Row& row, bool counts) { run_row(row, is_tcp, counts); });
       nlohmann::json part = report_of(rows);
       within_goal = within_goal && part["automatic_to_plain_loop"]["median"] <= kGoal;
       report[is_tcp ? "tcp" : "unix"] = std::move(part);
@@ -193,25 +164,22 @@ class TransferBench {
   }
 
  private:
-  void run_row(Row& row, bool is_tcp, bool is_counted) {
+  void run_row(Row& row, bool is_tcp, bool counts) {
     Ends ends = is_tcp ? tcp_ends() : unix_ends();
     const pid_t receiver = start_receiver(ends, size_bytes_);
-    const double cpu_start = own_cpu_seconds();
-    const auto start = std::chrono::steady_clock::now();
-    const auto copied = row.send(file_.get(), ends.near.get());
-    const double sender = own_cpu_seconds() - cpu_start;
-    QUIRE_CHECK_EQ(shutdown(ends.near.get(), SHUT_WR), 0);
-    rusage use{};
-    int status = 0;
-    QUIRE_CHECK_EQ(wait4(receiver, &status, 0, &use), receiver);
-    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-    QUIRE_CHECK(WIFEXITED(status));
-    QUIRE_CHECK_EQ(WEXITSTATUS(status), 0);
-    if (is_counted) {
+    double sender = 0;
+    double both = 0;
+    std::optional<std::uint64_t> copied;
+    const double seconds = seconds_of([&] {
+      sender = cost_of([&] { copied = row.send(file_.get(), ends.near.get()); }).cpu_seconds;
+      QUIRE_CHECK_EQ(shutdown(ends.near.get(), SHUT_WR), 0);
+      both = sender + wait_for_child(receiver);
+    });
+    if (counts) {
       const double gibibytes = static_cast<double>(size_bytes_) / kGibibyte;
       row.sender_cpu_s_per_gib.add(sender / gibibytes);
-      row.both_cpu_s_per_gib.add((sender + seconds_of(use)) / gibibytes);
-      row.gib_per_second.add(gibibytes / elapsed.count());
+      row.both_cpu_s_per_gib.add(both / gibibytes);
+      row.gib_per_second.add(gibibytes / seconds);
       if (copied) {
         row.copied_share = static_cast<double>(*copied) / static_cast<double>(size_bytes_);
       }
@@ -266,8 +234,7 @@ void print_text(const nlohmann::json& report) {
     }
   }
   fmt::print("goal: automatic_to_plain_loop <= {}: {}\n", kGoal,
-             report["within_goal"].get<bool>() ? "kept" : "MISSED");
-  fmt::print("machine: {}\n", report["machine"].dump());
+             kept_or_missed(report["within_goal"]));
 }
 
 }  // namespace
@@ -275,12 +242,7 @@ void print_text(const nlohmann::json& report) {
 
 int main(int argc, char** argv) {
   const quire::bench::Arguments arguments(argc, argv);
-  quire::bench::TransferBench bench(arguments.text("dir", "."), arguments);
-  const nlohmann::json report = bench.run();
-  if (arguments.has("json")) {
-    fmt::print("{}\n", report.dump(2));
-  } else {
-    quire::bench::print_text(report);
-  }
-  return report["within_goal"].get<bool>() ? 0 : 1;
+  return quire::bench::finish(
+      arguments, quire::bench::TransferBench(arguments.text("dir", "."), arguments).run(),
+      quire::bench::print_text);
 }

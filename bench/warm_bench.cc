@@ -19,20 +19,13 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
-#include <chrono>
-#include <cstdio>
 #include <thread>
 
 #include "bench/bench.h"
 #include "quire/base/check.h"
-#include "quire/base/prng.h"
-#include "quire/map/eviction.h"
-#include "quire/map/residency.h"
 #include "quire/map/warming.h"
 #include "quire/sys/descriptor.h"
 #include "quire/sys/file.h"
@@ -41,7 +34,6 @@ namespace quire::bench {
 namespace {
 
 constexpr std::size_t kBlockBytes = std::size_t{2} << 20;
-constexpr double kGibibyte = 1024.0 * 1024.0 * 1024.0;
 constexpr double kGoal = 0.9;
 
 // Anonymous memory, aligned to huge pages and made of them where the kernel has some.
@@ -67,29 +59,6 @@ class HugeBuffer {
   void* raw_ = nullptr;
   std::byte* data_ = nullptr;
 };
-
-struct Run {
-  double seconds = 0;
-  double cpu_seconds = 0;
-};
-
-double cpu_seconds() {
-  rusage use{};
-  getrusage(RUSAGE_SELF, &use);
-  const auto seconds = [](timeval t) {
-    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
-  };
-  return seconds(use.ru_utime) + seconds(use.ru_stime);
-}
-
-template <typename Function>
-Run measure(Function&& function) {
-  const double cpu = cpu_seconds();
-  const auto start = std::chrono::steady_clock::now();
-  function();
-  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-  return {elapsed.count(), cpu_seconds() - cpu};
-}
 
 // Reads the file by direct I/O, block by block, wherever `place` says.
 template <typename Place>
@@ -120,7 +89,7 @@ void read_directly(const std::string& path, std::uint64_t size_bytes, int thread
 // What one contender did, over all rounds.
 struct Row {
   std::string name;
-  std::function<Run()> run;
+  std::function<Cost()> run;
   Samples gib_per_second = {};
   Samples cpu_seconds_per_gib = {};
 };
@@ -137,7 +106,7 @@ class WarmBench {
     options_.threads =
         static_cast<int>(arguments.number("threads", static_cast<std::uint64_t>(options_.threads)));
     options_.step_bytes = arguments.number("step-mib", options_.step_bytes >> 20) << 20;
-    write_file();
+    write_random_file(path_, size_bytes_);
     file_ = sys::open_file(path_.c_str(), {}).value();
   }
   ~WarmBench() { static_cast<void>(sys::unlink_path(path_.c_str())); }
@@ -149,70 +118,50 @@ class WarmBench {
                           {"direct_kept", [this] { return direct_kept(); }},
                           {"warm", [this] { return warm_file(); }},
                           {"pread", [this] { return read_buffered(); }}};
-    for (std::size_t round = 0; round <= rounds_; ++round) {
-      for (std::size_t i = 0; i < rows.size(); ++i) {
-        run_row(rows[(round + i) % rows.size()], round > 0);
-      }
-    }
+    take_turns(rows, rounds_, [this](Row& row, bool counts) { run_row(row, counts); });
     return report(rows);
   }
 
  private:
-  void write_file() const {
-    const sys::Descriptor file =
-        sys::open_file(path_.c_str(), {.write = true, .create = true, .truncate = true}).value();
-    std::vector<std::uint64_t> block(kBlockBytes / sizeof(std::uint64_t));
-    Prng random(1);
-    for (std::uint64_t at = 0; at < size_bytes_; at += kBlockBytes) {
-      std::generate(block.begin(), block.end(), std::ref(random));
-      QUIRE_CHECK(sys::write_at(file.get(), std::as_bytes(std::span(block)), at).has_value());
-    }
-    QUIRE_CHECK(sys::sync_all(file.get()).has_value());
-  }
-
-  void run_row(Row& row, bool is_counted) {
-    QUIRE_CHECK(evict(file_.get()).has_value());
-    const Residency cold = residency(file_.get()).value();
-    QUIRE_CHECK(cold.resident_known);
-    QUIRE_CHECK_EQ(cold.resident_bytes, 0U);
-    const Run result = row.run();
-    if (is_counted) {
+  void run_row(Row& row, bool counts) {
+    make_cold(file_.get());
+    const Cost cost = row.run();
+    if (counts) {
       const double gibibytes = static_cast<double>(size_bytes_) / kGibibyte;
-      row.gib_per_second.add(gibibytes / result.seconds);
-      row.cpu_seconds_per_gib.add(result.cpu_seconds / gibibytes);
+      row.gib_per_second.add(gibibytes / cost.seconds);
+      row.cpu_seconds_per_gib.add(cost.cpu_seconds / gibibytes);
     }
   }
 
-  Run direct() {
-    return measure([this] {
+  Cost direct() {
+    return cost_of([this] {
       read_directly(path_, size_bytes_, threads_, [this](int thread, std::uint64_t) {
         return buffers_.data() + static_cast<std::size_t>(thread) * kBlockBytes;
       });
     });
   }
 
-  Run direct_kept() {
+  Cost direct_kept() {
     const HugeBuffer memory(size_bytes_);
-    return measure([&] {
+    return cost_of([&] {
       read_directly(path_, size_bytes_, threads_,
                     [&](int, std::uint64_t at) { return memory.data() + at; });
     });
   }
 
-  Run warm_file() {
-    const Run result = measure([this] {
+  Cost warm_file() {
+    return cost_of([this] {
       const WarmReport report = warm(file_.get(), kWholeFile, options_).value();
       QUIRE_CHECK(report.stopped == StopReason::kDone);
       // Less than all may be there at once where the kernel evicts on its own (DAMON).
       resident_share_.add(static_cast<double>(report.bytes_resident_after) /
                           static_cast<double>(size_bytes_));
     });
-    return result;
   }
 
-  Run read_buffered() {
+  Cost read_buffered() {
     std::vector<std::byte> buffer(std::size_t{1} << 20);
-    return measure([&] {
+    return cost_of([&] {
       for (std::uint64_t at = 0; at < size_bytes_; at += buffer.size()) {
         QUIRE_CHECK(sys::read_at(file_.get(), buffer, at).has_value());
       }
@@ -241,11 +190,7 @@ class WarmBench {
   }
 
   static Samples ratio_of(const Row& above, const Row& below) {
-    Samples ratios;
-    for (std::size_t i = 0; i < above.gib_per_second.values().size(); ++i) {
-      ratios.add(above.gib_per_second.values()[i] / below.gib_per_second.values()[i]);
-    }
-    return ratios;
+    return ratio(above.gib_per_second, below.gib_per_second);
   }
 
   std::string path_;
@@ -269,9 +214,7 @@ void print_text(const nlohmann::json& report) {
     fmt::print("{:<20} {:.2f} (spread {:.1f} %)\n", name, report[name]["median"].get<double>(),
                100 * report[name]["spread"].get<double>());
   }
-  fmt::print("goal: warm_to_direct >= {}: {}\n", kGoal,
-             report["within_goal"].get<bool>() ? "kept" : "MISSED");
-  fmt::print("machine: {}\n", report["machine"].dump());
+  fmt::print("goal: warm_to_direct >= {}: {}\n", kGoal, kept_or_missed(report["within_goal"]));
 }
 
 }  // namespace
@@ -279,12 +222,7 @@ void print_text(const nlohmann::json& report) {
 
 int main(int argc, char** argv) {
   const quire::bench::Arguments arguments(argc, argv);
-  quire::bench::WarmBench bench(arguments.text("dir", "."), arguments);
-  const nlohmann::json report = bench.run();
-  if (arguments.has("json")) {
-    fmt::print("{}\n", report.dump(2));
-  } else {
-    quire::bench::print_text(report);
-  }
-  return report["within_goal"].get<bool>() ? 0 : 1;
+  return quire::bench::finish(arguments,
+                              quire::bench::WarmBench(arguments.text("dir", "."), arguments).run(),
+                              quire::bench::print_text);
 }
