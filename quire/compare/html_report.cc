@@ -178,7 +178,8 @@ std::string body_of(const Verdict& verdict, const std::string& question) {
                                                           : verdict.sentence);
 }
 
-std::string verdict_html(const Verdict& verdict, const Question& question) {
+std::string verdict_html(const Verdict& verdict) {
+  const Question& question = verdict.question;
   const std::string conditions = conditions_of(question);
   std::string html = fmt::format("<article class=\"verdict{}\"><h4>{}</h4>\n",
                                  verdict.winner ? "" : " failed", escaped(capitalised(conditions)));
@@ -193,7 +194,7 @@ std::string verdict_html(const Verdict& verdict, const Question& question) {
   }
   html += fmt::format(
       "<p>{}</p>\n",
-      escaped(body_of(verdict, fmt::format("{}, {}", title_of(verdict.pattern), conditions))));
+      escaped(body_of(verdict, fmt::format("{}, {}", title_of(question.pattern), conditions))));
   if (!verdict.with_quire.empty() || !verdict.with_system_calls.empty()) {
     html += "<details><summary>The lines that get it</summary>" +
             code_html("With quire", verdict.with_quire) +
@@ -212,7 +213,7 @@ std::string verdicts_html(const Report& report, const std::vector<Answers>& all)
     for (const Answers& answers : all) {
       const Verdict* verdict = internal::verdict_for(report, answers.question);
       if (answers.question.pattern == pattern && verdict != nullptr) {
-        html += verdict_html(*verdict, answers.question);
+        html += verdict_html(*verdict);
       }
     }
     html += "</div>\n";

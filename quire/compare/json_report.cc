@@ -99,16 +99,17 @@ Json cell_json(const Cell& cell) {
 }
 
 Json verdict_json(const Verdict& verdict) {
+  const Question& question = verdict.question;
   Json ties = Json::array();
   for (const Path path : verdict.ties) {
     ties.push_back(name_of(path));
   }
-  return {{"pattern", name_of(verdict.pattern)},
-          {"state", name_of(verdict.state)},
-          {"durability", name_of(verdict.durability)},
-          {"working_set_bytes", verdict.working_set_bytes},
-          {"memory_bytes", or_null(verdict.memory_bytes)},
-          {"exceeds_memory", verdict.exceeds_memory},
+  return {{"pattern", name_of(question.pattern)},
+          {"state", name_of(question.state)},
+          {"durability", name_of(question.durability)},
+          {"working_set_bytes", question.working_set_bytes},
+          {"memory_bytes", or_null(question.memory_bytes)},
+          {"exceeds_memory", question.exceeds_memory},
           {"winner", verdict.winner ? Json(name_of(*verdict.winner)) : Json(nullptr)},
           {"ties", ties},
           {"compared", verdict.compared ? Json(name_of(*verdict.compared)) : Json(nullptr)},

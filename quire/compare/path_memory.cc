@@ -38,22 +38,10 @@ class MemoryRunner final : public BasicRunner {
       std::memcpy(at(offset), bytes.data(), bytes.size());
       return true;
     };
-    switch (work().pattern) {
-      case Pattern::kSequentialRead: scan(work(), tally, read); break;
-      case Pattern::kRandomRead:
-      case Pattern::kSkewedRead: visit(work(), tally, read); break;
-      case Pattern::kSequentialWrite: fill(work(), tally, block, write); break;
-      case Pattern::kAppend:
-        append(work(), tally, block,
-               [&](std::span<const std::byte> record) { return write(tally.bytes, record); });
-        break;
-      case Pattern::kRandomUpdate:
-        update(work(), tally, [&](std::uint64_t offset) {
-          sum_and_count_update(tally, at(offset));
-          return true;
-        });
-        break;
-    }
+    run_loop(work(), tally, block, read, write, [&](std::uint64_t offset) {
+      sum_and_count_update(tally, at(offset));
+      return true;
+    });
     return {};
   }
 

@@ -37,31 +37,14 @@ class ReadWriteRunner final : public BasicRunner {
   Result<void> run_pattern(Tally& tally) override {
     const std::span<std::byte> block(block_.address(),
                                      static_cast<std::size_t>(work().block_bytes));
-    const auto read = [&](std::uint64_t offset, std::size_t length) {
-      return read_one(tally, offset, block.first(length));
-    };
-    const auto write = [&](std::uint64_t offset, std::span<const std::byte> bytes) {
-      return write_one(tally, offset, bytes);
-    };
-    switch (work().pattern) {
-      case Pattern::kSequentialRead: scan(work(), tally, read); break;
-      case Pattern::kRandomRead:
-      case Pattern::kSkewedRead: visit(work(), tally, read); break;
-      case Pattern::kSequentialWrite: fill(work(), tally, block, write); break;
-      case Pattern::kAppend:
-        append(work(), tally, block,
-               [&](std::span<const std::byte> record) { return write(tally.bytes, record); });
-        break;
-      case Pattern::kRandomUpdate:
-        update(work(), tally, [&](std::uint64_t offset) {
-          if (read(offset, block.size()).empty()) {
-            return false;
-          }
-          sum_and_count_update(tally, block.data());
-          return write(offset, block);
+    run_block_loop(
+        work(), tally, block,
+        [&](std::uint64_t offset, std::span<std::byte> into) {
+          return read_one(tally, offset, into);
+        },
+        [&](std::uint64_t offset, std::span<const std::byte> bytes) {
+          return write_one(tally, offset, bytes);
         });
-        break;
-    }
     return sync_at_end(tally);
   }
 

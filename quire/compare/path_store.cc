@@ -31,33 +31,13 @@ class StoreRunner final : public BasicRunner {
   }
 
   Result<void> run_pattern(Tally& tally) override {
-    const std::span<std::byte> block = buffer_.bytes();
     const std::uint64_t calls_before = file_.store().stats().system_calls;
-    const auto read = [&](std::uint64_t offset, std::size_t length) {
-      return read_one(offset, block.first(length));
-    };
-    const auto write = [&](std::uint64_t offset, std::span<const std::byte> bytes) {
-      return write_one(offset, bytes);
-    };
-    switch (work().pattern) {
-      case Pattern::kSequentialRead: scan(work(), tally, read); break;
-      case Pattern::kRandomRead:
-      case Pattern::kSkewedRead: visit(work(), tally, read); break;
-      case Pattern::kSequentialWrite: fill(work(), tally, block, write); break;
-      case Pattern::kAppend:
-        append(work(), tally, block,
-               [&](std::span<const std::byte> record) { return write(tally.bytes, record); });
-        break;
-      case Pattern::kRandomUpdate:
-        update(work(), tally, [&](std::uint64_t offset) {
-          if (read(offset, block.size()).empty()) {
-            return false;
-          }
-          sum_and_count_update(tally, block.data());
-          return write(offset, block);
+    run_block_loop(
+        work(), tally, buffer_.bytes(),
+        [&](std::uint64_t offset, std::span<std::byte> into) { return read_one(offset, into); },
+        [&](std::uint64_t offset, std::span<const std::byte> bytes) {
+          return write_one(offset, bytes);
         });
-        break;
-    }
     if (work().durability == DurabilityChoice::kAtEnd) {
       QUIRE_TRY(file_.store().sync(Durability::kData));
     }

@@ -37,14 +37,6 @@ Question question_of(const Cell& cell) noexcept {
           .exceeds_memory = cell.exceeds_memory};
 }
 
-bool is_answer_to(const Verdict& verdict, const Question& question) noexcept {
-  return verdict.pattern == question.pattern && verdict.state == question.state &&
-         verdict.durability == question.durability &&
-         verdict.working_set_bytes == question.working_set_bytes &&
-         verdict.memory_bytes == question.memory_bytes &&
-         verdict.exceeds_memory == question.exceeds_memory;
-}
-
 bool comes_before(const Cell* left, const Cell* right) noexcept {
   return std::tuple(left->path, left->depth, left) < std::tuple(right->path, right->depth, right);
 }

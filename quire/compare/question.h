@@ -11,25 +11,12 @@
 // Thread-safety: pure functions.
 #pragma once
 
-#include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "quire/compare/report.h"
 
 namespace quire::compare {
-
-struct Question {
-  Pattern pattern{};
-  State state{};
-  DurabilityChoice durability{};
-  std::uint64_t working_set_bytes = 0;
-  std::optional<std::uint64_t> memory_bytes;
-  bool exceeds_memory = false;
-
-  friend bool operator==(const Question&, const Question&) = default;
-};
 
 struct Answers {
   Question question;
@@ -41,7 +28,6 @@ struct Answers {
 [[nodiscard]] bool comes_before(const Cell* left, const Cell* right) noexcept;
 
 [[nodiscard]] Question question_of(const Cell& cell) noexcept;
-[[nodiscard]] bool is_answer_to(const Verdict& verdict, const Question& question) noexcept;
 
 // By pattern; within it what fits before what exceeds, cold before warm.
 [[nodiscard]] std::vector<Answers> group_by_question(const std::vector<Cell>& cells);

@@ -8,7 +8,7 @@
 //   Report -- facts about the machine and the file, what was asked for, remarks
 //     '-- Cell: one (pattern, path, state, durability, working set)
 //           '-- Round: one measurement, in a process of its own
-//     '-- Verdict: one per pattern, state and working set, made from the cells (verdict.h)
+//     '-- Verdict: one per question, made from the cells (verdict.h)
 //
 // What is not known is std::nullopt, never 0. A cell that failed has an error and keeps the rounds
 // that went well before; a cell that was skipped says why and has none.
@@ -160,14 +160,21 @@ struct Fact {
   std::string consequence;  // "random mapped reads fetch 2,048 pages for one"; may be empty.
 };
 
-// The answer for one question: "which path for this pattern, in this state, at this size?"
-struct Verdict {
+// "Which path for this pattern, in this state, at this size?" (question.h)
+struct Question {
   Pattern pattern{};
   State state{};
   DurabilityChoice durability{};
   std::uint64_t working_set_bytes = 0;
   std::optional<std::uint64_t> memory_bytes;
   bool exceeds_memory = false;
+
+  friend bool operator==(const Question&, const Question&) = default;
+};
+
+// The answer for one question.
+struct Verdict {
+  Question question;
   std::optional<Path> winner;    // Nothing when no path gave a result.
   std::vector<Path> ties;        // Not told apart from the winner by the spread.
   std::optional<Path> compared;  // What the factor is against: the usual choice, or the runner-up.

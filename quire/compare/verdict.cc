@@ -275,12 +275,7 @@ void name_winner(const Contest& contest, Verdict& verdict) {
 Verdict judge(const Contest& contest) {
   const Question& question = contest.question;
   Verdict verdict;
-  verdict.pattern = question.pattern;
-  verdict.state = question.state;
-  verdict.durability = question.durability;
-  verdict.working_set_bytes = question.working_set_bytes;
-  verdict.memory_bytes = question.memory_bytes;
-  verdict.exceeds_memory = question.exceeds_memory;
+  verdict.question = question;
   std::string body;
   if (contest.ranked.empty()) {
     body = failure_sentence(contest);

@@ -209,7 +209,7 @@ TEST(VerdictTest, ColdAndWarmAndWhatExceedsMemoryGetVerdictsOfTheirOwn) {
   EXPECT_EQ(verdicts[0].winner, Path::kDirectQueued);
   EXPECT_EQ(verdicts[1].winner, Path::kMapDefault);
   EXPECT_EQ(verdicts[2].winner, Path::kDirectQueued);
-  EXPECT_TRUE(verdicts[2].exceeds_memory);
+  EXPECT_TRUE(verdicts[2].question.exceeds_memory);
   EXPECT_EQ(verdicts[3].winner, Path::kDirectQueued);
   EXPECT_TRUE(says(verdicts[3], "warm, 1 GiB in 256 MiB of memory"));
 }
@@ -221,8 +221,8 @@ TEST(VerdictTest, TheSameSizeInLessMemoryIsAnotherQuestion) {
   const std::vector<Verdict> verdicts = make_verdicts(report);
   ASSERT_EQ(verdicts.size(), 2U);
   EXPECT_NE(verdicts[0].winner, verdicts[1].winner);
-  EXPECT_TRUE(is_answer_to(verdicts[0], question_of(unlimited)));
-  EXPECT_FALSE(is_answer_to(verdicts[1], question_of(unlimited)));
+  EXPECT_EQ(verdicts[0].question, question_of(unlimited));
+  EXPECT_NE(verdicts[1].question, question_of(unlimited));
 }
 
 TEST(VerdictTest, AWinnerComesWithTheLinesThatGetIt) {

@@ -209,7 +209,7 @@ std::string reason_of(const Cell& cell) {
 const Verdict* verdict_for(const Report& report, const Question& question) noexcept {
   const auto found =
       std::find_if(report.verdicts.begin(), report.verdicts.end(),
-                   [&](const Verdict& verdict) { return is_answer_to(verdict, question); });
+                   [&](const Verdict& verdict) { return verdict.question == question; });
   return found == report.verdicts.end() ? nullptr : &*found;
 }
 

@@ -8,6 +8,8 @@
 //   append  records at the end                 append(record)       -> done?
 //   update  the drawn pages                    update(offset)       -> done?
 //
+// run_loop() is the one of the work's pattern, for a path whose operations are the same in all.
+//
 // An operation that fails says so by giving less (an empty span, false) and keeps its error with
 // whoever passed it in; the loop then ends at once. So the way of success has no error to carry.
 //
@@ -194,6 +196,39 @@ void update(const Workload& work, Tally& tally, Update&& update_one) {
 inline void sum_and_count_update(Tally& tally, std::byte* page) noexcept {
   tally.sum += sum_of({page, kPatternPageBytes});
   count_update(page);
+}
+
+// `block` is the memory that is read into and written from, of Workload::block_bytes.
+template <typename Read, typename Write, typename Update>
+void run_loop(const Workload& work, Tally& tally, std::span<std::byte> block, const Read& read,
+              const Write& write, const Update& update_one) {
+  switch (work.pattern) {
+    case Pattern::kSequentialRead: scan(work, tally, read); break;
+    case Pattern::kRandomRead:
+    case Pattern::kSkewedRead: visit(work, tally, read); break;
+    case Pattern::kSequentialWrite: fill(work, tally, block, write); break;
+    case Pattern::kAppend:
+      append(work, tally, block,
+             [&](std::span<const std::byte> record) { return write(tally.bytes, record); });
+      break;
+    case Pattern::kRandomUpdate: update(work, tally, update_one); break;
+  }
+}
+
+// The same where read(offset, into) fills the block and an update is a read and a write of it.
+template <typename Read, typename Write>
+void run_block_loop(const Workload& work, Tally& tally, std::span<std::byte> block,
+                    const Read& read_into, const Write& write) {
+  const auto read = [&](std::uint64_t offset, std::size_t length) {
+    return read_into(offset, block.first(length));
+  };
+  run_loop(work, tally, block, read, write, [&](std::uint64_t offset) {
+    if (read(offset, block.size()).empty()) {
+      return false;
+    }
+    sum_and_count_update(tally, block.data());
+    return write(offset, block);
+  });
 }
 
 }  // namespace quire::compare::internal
