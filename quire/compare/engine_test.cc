@@ -172,9 +172,6 @@ TEST_F(EngineTest, ASparseFileIsRemarkedOn) {
 // Goal:   a full disk is the error of the cells that need room; what reads goes on.
 // Method: a small file system that is filled after the first round.
 TEST_F(EngineTest, ADiskThatFillsUpEndsTheCellsThatNeedRoom) {
-  if (const std::string problem = testing::enter_mount_namespace(); !problem.empty()) {
-    GTEST_SKIP() << "tmpfs: " << problem;
-  }
   testing::Mount mount;
   if (const auto problem = mount.mount("tmpfs", "quire", directory_.path(), "size=100m");
       !problem.empty()) {
@@ -210,9 +207,6 @@ TEST_F(EngineTest, ADiskThatFillsUpEndsTheCellsThatNeedRoom) {
 
 // tmpfs has no disk below it: what could not be cold is left out, with the reason.
 TEST_F(EngineTest, AFileInMemoryIsNeverCold) {
-  if (const std::string problem = testing::enter_mount_namespace(); !problem.empty()) {
-    GTEST_SKIP() << "tmpfs: " << problem;
-  }
   testing::Mount mount;
   if (const auto problem = mount.mount("tmpfs", "quire", directory_.path(), "size=100m");
       !problem.empty()) {

@@ -146,9 +146,6 @@ TEST(ScratchFileTest, MoreThanThereIsRoomForIsRefusedBeforeAnythingIsWritten) {
 }
 
 TEST(ScratchFileTest, ASmallFileSystemIsRefused) {
-  if (const std::string problem = testing::enter_mount_namespace(); !problem.empty()) {
-    GTEST_SKIP() << "tmpfs: " << problem;
-  }
   const TempDir directory;
   testing::Mount mount;
   if (const auto problem = mount.mount("tmpfs", "quire", directory.path(), "size=80m");

@@ -14,12 +14,12 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
-#include <set>
 #include <string>
 
 #include "quire/sys/call.h"
 #include "quire/sys/descriptor.h"
 #include "quire/testing/disk.h"
+#include "quire/testing/files.h"
 #include "quire/testing/page_cache.h"
 #include "quire/testing/temp_dir.h"
 
@@ -27,28 +27,13 @@ namespace quire {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::Names;
+using testing::names_in;
+using testing::nanoseconds;
 using testing::pattern;
 using testing::read_file;
+using testing::status_of;
 using testing::TempDir;
-
-struct stat status_of(const std::string& path) {
-  struct stat status{};
-  EXPECT_EQ(::lstat(path.c_str(), &status), 0) << path;
-  return status;
-}
-
-// The names in a directory, hidden ones too.
-std::set<std::string> names_in(const std::string& directory) {
-  std::set<std::string> names;
-  for (const auto& entry : fs::directory_iterator(directory)) {
-    names.insert(entry.path().filename().string());
-  }
-  return names;
-}
-
-std::int64_t nanoseconds(const timespec& time) {
-  return time.tv_sec * 1'000'000'000 + time.tv_nsec;
-}
 
 TEST(CopyFileTest, KeepsBytesModeTimesAndAttributes) {
   const TempDir directory;
@@ -106,7 +91,7 @@ TEST(CopyFileTest, ReplacesAFileAndFollowsALinkToIt) {
   ASSERT_TRUE(copy_file(source, link));
   EXPECT_EQ(read_file(target), "new");
   EXPECT_TRUE(fs::is_symlink(link));
-  EXPECT_EQ(names_in(directory.path()), (std::set<std::string>{"source", "target", "link"}));
+  EXPECT_EQ(names_in(directory.path()), (Names{"source", "target", "link"}));
   const auto kept = copy_file(source, target, {.existing = ExistingTarget::kRefuse});
   ASSERT_FALSE(kept);
   EXPECT_EQ(kept.error().code(), std::errc::file_exists);
@@ -177,7 +162,7 @@ TEST(CopyFaultTest, LeavesTheOldOrTheNewFileAndNothingElse) {
         }
         const std::string what = std::string(sys::name_of(static_cast<sys::Call>(kind))) +
                                  " call " + std::to_string(nth);
-        std::set<std::string> allowed{"source"};
+        Names allowed{"source"};
         if (fs::exists(target)) {
           allowed.insert("target");
           const std::string found = read_file(target);
@@ -202,11 +187,11 @@ TEST(CopyFaultTest, HasNoNameWhileItIsWritten) {
   const TempDir directory;
   const std::string source = directory.write("source", pattern(300'000));
   std::uint64_t looks = 0;
-  const auto copied = copy_file(
-      source, directory.write("target", "old"), {.on_progress = [&](const CopyProgress&) {
-        ++looks;
-        EXPECT_EQ(names_in(directory.path()), (std::set<std::string>{"source", "target"}));
-      }});
+  const auto copied =
+      copy_file(source, directory.write("target", "old"), {.on_progress = [&](const CopyProgress&) {
+                  ++looks;
+                  EXPECT_EQ(names_in(directory.path()), (Names{"source", "target"}));
+                }});
   ASSERT_TRUE(copied);
   EXPECT_GT(looks, 0U);
 }
@@ -236,7 +221,7 @@ TEST(CopyFaultTest, TakesADottedNameWhereThereAreNoNamelessFiles) {
                          .has_value();
       }
       with_dotted_name += has_dotted_name ? 1 : 0;
-      EXPECT_EQ(names_in(directory.path()), (std::set<std::string>{"source", "target"})) << nth;
+      EXPECT_EQ(names_in(directory.path()), (Names{"source", "target"})) << nth;
       EXPECT_EQ(read_file(target) == "old", !was_copied) << nth;
       EXPECT_FALSE(was_copied && fails) << nth;
       EXPECT_TRUE(was_copied || fails || !has_dotted_name) << nth;
@@ -254,7 +239,7 @@ TEST(CopyFileTest, LeavesNothingWhenItIsStopped) {
       {.on_progress = [&](const CopyProgress&) { stop.request_stop(); }, .stop = stop.get_token()});
   ASSERT_FALSE(copied);
   EXPECT_EQ(copied.error().code(), Errc::kCancelled);
-  EXPECT_EQ(names_in(directory.path()), (std::set<std::string>{"source"}));
+  EXPECT_EQ(names_in(directory.path()), (Names{"source"}));
 }
 
 TEST(CopyFileTest, RefusesASourceThatIsWrittenUnderWay) {
@@ -272,7 +257,7 @@ TEST(CopyFileTest, RefusesASourceThatIsWrittenUnderWay) {
                 }});
   ASSERT_FALSE(copied);
   EXPECT_EQ(copied.error().code(), Errc::kChanged) << copied.error().message();
-  EXPECT_EQ(names_in(directory.path()), (std::set<std::string>{"source"}));
+  EXPECT_EQ(names_in(directory.path()), (Names{"source"}));
 }
 
 TEST(CopyFileTest, RefusesASourceThatIsTruncatedUnderWay) {
@@ -284,7 +269,7 @@ TEST(CopyFileTest, RefusesASourceThatIsTruncatedUnderWay) {
                 }});
   ASSERT_FALSE(copied);
   EXPECT_EQ(copied.error().code(), Errc::kTruncated) << copied.error().message();
-  EXPECT_EQ(names_in(directory.path()), (std::set<std::string>{"source"}));
+  EXPECT_EQ(names_in(directory.path()), (Names{"source"}));
 }
 
 // The one nameless file that this process has open for writing: the copy under construction.
@@ -321,7 +306,7 @@ TEST(CopyVerifyTest, FindsOneWrongByteAndDropsTheCopy) {
   const auto spoiled = copy(true);
   ASSERT_FALSE(spoiled);
   EXPECT_EQ(spoiled.error().code(), Errc::kCorrupt) << spoiled.error().message();
-  EXPECT_EQ(names_in(directory.path()), (std::set<std::string>{"source"}));
+  EXPECT_EQ(names_in(directory.path()), (Names{"source"}));
   const auto good = copy(false);
   ASSERT_TRUE(good) << good.error().message();
   EXPECT_TRUE(good->xxh3.has_value());
@@ -355,9 +340,6 @@ TEST(CopyVerifyTest, TellsWhatItComparedFromMemoryInsteadOfTheDisk) {
 TEST(CopyFileTest, RefusesUpFrontWhatTheFileSystemCannotHold) {
   const TempDir directory;
   testing::Mount mount;  // Gone before the directory is.
-  if (const std::string why = testing::enter_mount_namespace(); !why.empty()) {
-    GTEST_SKIP() << "mount namespace: " << why;
-  }
   const std::string small = directory.file("small");
   ASSERT_EQ(::mkdir(small.c_str(), 0755), 0);
   if (const std::string why = mount.mount("tmpfs", "small", small, "size=2m"); !why.empty()) {

@@ -10,11 +10,11 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "quire/sys/call.h"
+#include "quire/testing/files.h"
 #include "quire/testing/temp_dir.h"
 #include "quire/transfer/copy.h"
 
@@ -22,28 +22,11 @@ namespace quire {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::Names;
+using testing::names_in;
 using testing::pattern;
 using testing::read_file;
 using testing::TempDir;
-
-struct stat status_of(const std::string& path) {
-  struct stat status{};
-  EXPECT_EQ(::lstat(path.c_str(), &status), 0) << path;
-  return status;
-}
-
-// The names in a directory, hidden ones too.
-std::set<std::string> names_in(const std::string& directory) {
-  std::set<std::string> names;
-  for (const auto& entry : fs::directory_iterator(directory)) {
-    names.insert(entry.path().filename().string());
-  }
-  return names;
-}
-
-std::int64_t nanoseconds(const timespec& time) {
-  return time.tv_sec * 1'000'000'000 + time.tv_nsec;
-}
 
 // A tree with everything that a tree can have.
 void make_tree(const std::string& root) {
@@ -72,9 +55,9 @@ std::map<std::string, std::string> picture_of(const std::string& root) {
   std::map<std::string, std::string> picture;
   for (const auto& entry : fs::recursive_directory_iterator(root)) {
     const std::string path = entry.path().string();
-    const struct stat status = status_of(path);
+    const struct stat status = testing::status_of(path);
     std::string text = std::to_string(status.st_mode) + " " + std::to_string(status.st_nlink) +
-                       " " + std::to_string(nanoseconds(status.st_mtim)) + " ";
+                       " " + std::to_string(testing::nanoseconds(status.st_mtim)) + " ";
     if (entry.is_symlink()) {
       text += fs::read_symlink(entry.path()).string();
     } else if (entry.is_regular_file()) {
@@ -120,7 +103,7 @@ TEST(CopyTreeTest, TellsOfEverySpecialFileAndCopiesTheRest) {
   EXPECT_EQ(errors.front().code(), Errc::kWrongKind);
   EXPECT_NE(errors.front().message().find("fifo"), std::string::npos);
   EXPECT_EQ(copied->failures, 1U);
-  EXPECT_EQ(names_in(directory.file("target")), (std::set<std::string>{"file"}));
+  EXPECT_EQ(names_in(directory.file("target")), (Names{"file"}));
 }
 
 TEST(CopyTreeTest, IsNotCopiedIntoItself) {
@@ -133,7 +116,7 @@ TEST(CopyTreeTest, IsNotCopiedIntoItself) {
     ASSERT_FALSE(copied) << target;
     EXPECT_EQ(copied.error().code(), std::errc::invalid_argument) << copied.error().message();
   }
-  EXPECT_EQ(names_in(source), (std::set<std::string>{"inside", "file"}));
+  EXPECT_EQ(names_in(source), (Names{"inside", "file"}));
 }
 
 TEST(CopyTreeTest, MergesIntoADirectoryAndDoesNotReplaceOneByAFile) {
@@ -150,7 +133,7 @@ TEST(CopyTreeTest, MergesIntoADirectoryAndDoesNotReplaceOneByAFile) {
   const auto copied = copy_tree(source, target, {},
                                 {.on_error = [&](const Error& error) { errors.push_back(error); }});
   ASSERT_TRUE(copied);
-  EXPECT_EQ(names_in(target + "/both"), (std::set<std::string>{"new", "old"}));
+  EXPECT_EQ(names_in(target + "/both"), (Names{"new", "old"}));
   ASSERT_EQ(errors.size(), 1U);
   EXPECT_EQ(errors.front().code(), Errc::kWrongKind);
   EXPECT_TRUE(fs::is_directory(target + "/clash"));

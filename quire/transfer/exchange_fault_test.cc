@@ -16,13 +16,6 @@
 namespace quire::internal {
 namespace {
 
-using testing::pattern;
-using testing::read_file;
-using testing::TempDir;
-using Names = std::vector<std::string>;
-
-constexpr std::uint64_t kChunk = kTestChunkBytes;
-
 ReceiverOptions into(const std::string& directory) {
   std::filesystem::create_directory(directory);
   ReceiverOptions options;

@@ -16,13 +16,6 @@
 namespace quire::internal {
 namespace {
 
-using testing::pattern;
-using testing::read_file;
-using testing::TempDir;
-using Names = std::vector<std::string>;
-
-constexpr std::uint64_t kChunk = kTestChunkBytes;
-
 std::error_code errno_code(int value) {
   return {value, std::system_category()};
 }

@@ -15,13 +15,6 @@
 namespace quire::internal {
 namespace {
 
-using testing::pattern;
-using testing::read_file;
-using testing::TempDir;
-using Names = std::vector<std::string>;
-
-constexpr std::uint64_t kChunk = kTestChunkBytes;
-
 const std::error_code kExists{EEXIST, std::system_category()};
 const std::error_code kTooBig{EFBIG, std::system_category()};
 const std::error_code kDenied{EACCES, std::system_category()};
@@ -46,12 +39,6 @@ class ExchangeTest : public ::testing::Test {
   const TempDir dir_;
   const std::string inbox_ = dir_.file("inbox");
 };
-
-struct stat status_of(const std::string& path) {
-  struct stat status{};
-  EXPECT_EQ(::stat(path.c_str(), &status), 0) << path;
-  return status;
-}
 
 void ExchangeTest::leave_part(ReceiverThread& receiver, const std::string& path,
                               std::uint64_t chunks) {

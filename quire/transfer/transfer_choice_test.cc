@@ -23,24 +23,8 @@
 #include "quire/transfer/internal/ends_test.h"
 #include "quire/transfer/transfer.h"
 
-namespace quire {
+namespace quire::internal {
 namespace {
-
-using internal::Blocking;
-using internal::long_pattern;
-using internal::SourceKind;
-using internal::TargetKind;
-using internal::TestSource;
-using internal::TestTarget;
-using testing::pattern;
-using testing::read_file;
-using testing::TempDir;
-
-sys::Descriptor open_at(const std::string& path, int flags) {
-  const int fd = ::open(path.c_str(), flags | O_CLOEXEC, 0644);
-  EXPECT_GE(fd, 0) << path;
-  return sys::Descriptor(fd);
-}
 
 TEST(TransferChoiceTest, SharesNoPagesOfASourceThatMayChange) {
   const TempDir directory;
@@ -100,7 +84,7 @@ TEST(ReceiveBatchingTest, EndsBeforeTheLastBytesAndPutsTheSocketsLimitBack) {
 
 // Goal:   bytes that lie below the limit when the peer falls silent are taken, not given up.
 TEST(ReceiveBatchingTest, TakesWhatIsThereWhenThePeerFallsSilent) {
-  const internal::EndPair pair = internal::tcp_pair();
+  const EndPair pair = tcp_pair();
   ASSERT_EQ(::fcntl(pair.near.get(), F_SETFL, O_NONBLOCK), 0);
   const std::string some = pattern(1'000);
   ASSERT_EQ(::send(pair.far.get(), some.data(), some.size(), 0), 1'000);
@@ -162,9 +146,6 @@ class ReflinkTest : public ::testing::Test {
     if (made.end.exit_code != 0) {
       GTEST_SKIP() << "mkfs.xfs: " << made.standard_error;
     }
-    if (std::string why = testing::enter_mount_namespace(); !why.empty()) {
-      GTEST_SKIP() << "mount namespace: " << why;
-    }
     if (std::string why = loop_.attach(image); !why.empty()) {
       GTEST_SKIP() << "loop device: " << why;
     }
@@ -216,4 +197,4 @@ TEST_F(ReflinkTest, FallsBackForARangeThatCannotBeShared) {
 }
 
 }  // namespace
-}  // namespace quire
+}  // namespace quire::internal

@@ -19,17 +19,8 @@
 #include "quire/transfer/internal/ends_test.h"
 #include "quire/transfer/transfer.h"
 
-namespace quire {
+namespace quire::internal {
 namespace {
-
-using internal::Blocking;
-using internal::long_pattern;
-using internal::SourceKind;
-using internal::TargetKind;
-using internal::TestSource;
-using internal::TestTarget;
-using testing::pattern;
-using testing::TempDir;
 
 // Every path has several steps of 256 KiB; the kernel's own methods are made short to have them.
 constexpr std::size_t kBytes = (1 << 20) + 77;
@@ -43,8 +34,8 @@ struct Route {
 };
 
 std::ostream& operator<<(std::ostream& out, const Route& route) {
-  return out << name_of(route.method) << "_" << internal::name_of(route.source) << "_"
-             << internal::name_of(route.target);
+  return out << name_of(route.method) << "_" << name_of(route.source) << "_"
+             << name_of(route.target);
 }
 
 constexpr Route kRoutes[] = {
@@ -217,8 +208,7 @@ TEST_P(BrokenPeerTest, GivesAnErrorAndNoSignal) {
   }
   const TempDir directory;
   const TestSource source(SourceKind::kFile, directory, long_pattern(20 << 20));
-  internal::EndPair pair =
-      kind == TargetKind::kTcpSocket ? internal::tcp_pair() : internal::unix_pair();
+  EndPair pair = kind == TargetKind::kTcpSocket ? tcp_pair() : unix_pair();
   if (kind == TargetKind::kPipe) {
     int ends[2];
     ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
@@ -255,7 +245,7 @@ INSTANTIATE_TEST_SUITE_P(All, StalledPeerTest,
 TEST_P(StalledPeerTest, IsWaitedForNoLongerThanAllowed) {
   const TempDir directory;
   const TestSource source(SourceKind::kFile, directory, long_pattern(20 << 20));
-  const internal::EndPair pair = internal::tcp_pair();
+  const EndPair pair = tcp_pair();
   ASSERT_EQ(::fcntl(pair.near.get(), F_SETFL, O_NONBLOCK), 0);
   TransferReport so_far;
   const auto moved = transfer({.fd = source.fd()}, {.fd = pair.near.get()},
@@ -271,7 +261,7 @@ TEST_P(StalledPeerTest, IsWaitedForNoLongerThanAllowed) {
 TEST_P(StalledPeerTest, IsLeftWhenTheStopDescriptorBecomesReadable) {
   const TempDir directory;
   const TestSource source(SourceKind::kFile, directory, long_pattern(20 << 20));
-  const internal::EndPair pair = internal::tcp_pair();
+  const EndPair pair = tcp_pair();
   ASSERT_EQ(::fcntl(pair.near.get(), F_SETFL, O_NONBLOCK), 0);
   int stop[2];
   ASSERT_EQ(::pipe2(stop, O_CLOEXEC), 0);
@@ -296,4 +286,4 @@ TEST_P(StalledPeerTest, IsLeftWhenTheStopDescriptorBecomesReadable) {
 }
 
 }  // namespace
-}  // namespace quire
+}  // namespace quire::internal

@@ -17,21 +17,13 @@
 #include "quire/sys/call.h"
 #include "quire/sys/descriptor.h"
 #include "quire/testing/disk.h"
+#include "quire/testing/files.h"
 #include "quire/testing/temp_dir.h"
 #include "quire/transfer/internal/ends_test.h"
 #include "quire/transfer/transfer.h"
 
-namespace quire {
+namespace quire::internal {
 namespace {
-
-using internal::long_pattern;
-using internal::SourceKind;
-using internal::TargetKind;
-using internal::TestSource;
-using internal::TestTarget;
-using testing::pattern;
-using testing::read_file;
-using testing::TempDir;
 
 constexpr TransferMethod kFileMethods[] = {
     TransferMethod::kAutomatic,    TransferMethod::kReadWrite, TransferMethod::kDirect,
@@ -43,16 +35,8 @@ class FileTransferTest : public ::testing::TestWithParam<TransferMethod> {};
 INSTANTIATE_TEST_SUITE_P(All, FileTransferTest, ::testing::ValuesIn(kFileMethods),
                          [](const auto& of) { return name_of(of.param); });
 
-sys::Descriptor open_at(const std::string& path, int flags) {
-  const int fd = ::open(path.c_str(), flags | O_CLOEXEC, 0644);
-  EXPECT_GE(fd, 0) << path;
-  return sys::Descriptor(fd);
-}
-
 std::uint64_t blocks_of(const std::string& path) {
-  struct stat status{};
-  EXPECT_EQ(::stat(path.c_str(), &status), 0);
-  return static_cast<std::uint64_t>(status.st_blocks);
+  return static_cast<std::uint64_t>(testing::status_of(path).st_blocks);
 }
 
 // Data, hole, data, hole: 40 MiB with 3 MiB in it, and nothing at the end.
@@ -168,9 +152,6 @@ TEST_P(FileTransferTest, WritesAtTheOffsetOrMovesThePosition) {
 TEST_P(FileTransferTest, TellsHowFarItCameOnAFullFileSystem) {
   const TempDir directory;
   testing::Mount mount;  // Gone before the directory is.
-  if (const std::string why = testing::enter_mount_namespace(); !why.empty()) {
-    GTEST_SKIP() << "mount namespace: " << why;
-  }
   const std::string small = directory.file("small");
   ASSERT_EQ(::mkdir(small.c_str(), 0755), 0);
   if (const std::string why = mount.mount("tmpfs", "small", small, "size=3m"); !why.empty()) {
@@ -361,4 +342,4 @@ TEST_P(FileTransferTest, TakesNoMoreMemoryForALongFile) {
 }
 
 }  // namespace
-}  // namespace quire
+}  // namespace quire::internal

@@ -12,18 +12,8 @@
 #include "quire/testing/temp_dir.h"
 #include "quire/transfer/internal/ends_test.h"
 
-namespace quire {
+namespace quire::internal {
 namespace {
-
-using internal::Blocking;
-using internal::long_pattern;
-using internal::SourceKind;
-using internal::TargetKind;
-using internal::TestSource;
-using internal::TestTarget;
-using testing::pattern;
-using testing::read_file;
-using testing::TempDir;
 
 constexpr std::size_t kLongBytes = (9 << 20) + 5;  // More than one step, and no round number.
 
@@ -130,8 +120,8 @@ INSTANTIATE_TEST_SUITE_P(All, TransferMethodTest, ::testing::ValuesIn(kAllMethod
 void TransferMethodTest::move_content(SourceKind source_kind, TargetKind target_kind,
                                       Blocking blocking, const std::string& content) {
   const TransferMethod method = GetParam();
-  SCOPED_TRACE(std::string(internal::name_of(source_kind)) + " to " +
-               internal::name_of(target_kind) + ", " + std::to_string(content.size()) + " bytes");
+  SCOPED_TRACE(std::string(name_of(source_kind)) + " to " + name_of(target_kind) + ", " +
+               std::to_string(content.size()) + " bytes");
   const TempDir directory;
   const TestSource source(source_kind, directory, content, blocking);
   TestTarget target(target_kind, directory, blocking);
@@ -324,4 +314,4 @@ TEST_P(FileMethodTest, LeaksNoDescriptor) {
 }
 
 }  // namespace
-}  // namespace quire
+}  // namespace quire::internal

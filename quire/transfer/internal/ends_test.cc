@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -90,6 +91,12 @@ const char* name_of(TargetKind kind) noexcept {
     case TargetKind::kNullDevice: return "null";
   }
   return "";
+}
+
+sys::Descriptor open_at(const std::string& path, int flags) {
+  const int fd = ::open(path.c_str(), flags | O_CLOEXEC, 0644);
+  EXPECT_GE(fd, 0) << path;
+  return sys::Descriptor(fd);
 }
 
 std::string long_pattern(std::size_t length_bytes) {

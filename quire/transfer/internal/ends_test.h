@@ -18,6 +18,10 @@
 
 namespace quire::internal {
 
+using testing::pattern;
+using testing::read_file;
+using testing::TempDir;
+
 enum class SourceKind : std::uint8_t { kFile, kPipe, kUnixSocket, kTcpSocket };
 enum class TargetKind : std::uint8_t {
   kFile,
@@ -36,6 +40,9 @@ enum class Blocking : std::uint8_t { kYes, kNo };
 // no multiple of any block, so that a piece in the wrong place still shows.
 [[nodiscard]] std::string long_pattern(std::size_t length_bytes);
 
+// Expects that it can be opened; new files are 0644.
+[[nodiscard]] sys::Descriptor open_at(const std::string& path, int flags);
+
 // Two connected ends.
 struct EndPair {
   sys::Descriptor near;
@@ -46,7 +53,7 @@ struct EndPair {
 
 class TestSource {
  public:
-  TestSource(SourceKind kind, const testing::TempDir& directory, const std::string& content,
+  TestSource(SourceKind kind, const TempDir& directory, const std::string& content,
              Blocking blocking = Blocking::kYes);
   ~TestSource();
   TestSource(const TestSource&) = delete;
@@ -63,8 +70,7 @@ class TestSource {
 
 class TestTarget {
  public:
-  TestTarget(TargetKind kind, const testing::TempDir& directory,
-             Blocking blocking = Blocking::kYes);
+  TestTarget(TargetKind kind, const TempDir& directory, Blocking blocking = Blocking::kYes);
   ~TestTarget();
   TestTarget(const TestTarget&) = delete;
   TestTarget& operator=(const TestTarget&) = delete;

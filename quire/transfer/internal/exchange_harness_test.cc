@@ -5,9 +5,7 @@
 #include <poll.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
-#include <filesystem>
 #include <utility>
 
 #include "quire/base/check.h"
@@ -193,15 +191,6 @@ std::uint64_t checksum_of(const std::string& content, std::uint64_t length_bytes
 
 SendOptions send_options() {
   return {.exchange = {.idle_limit = kPatience}, .chunk_bytes = kTestChunkBytes};
-}
-
-std::vector<std::string> names_in(const std::string& directory) {
-  std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
-    names.push_back(entry.path().filename().string());
-  }
-  std::sort(names.begin(), names.end());
-  return names;
 }
 
 }  // namespace quire::internal

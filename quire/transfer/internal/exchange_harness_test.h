@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "quire/base/mutex.h"
+#include "quire/testing/files.h"
 #include "quire/testing/temp_dir.h"
 #include "quire/transfer/endpoint.h"
 #include "quire/transfer/internal/frame_channel.h"
@@ -27,9 +28,17 @@
 
 namespace quire::internal {
 
+using testing::Names;
+using testing::names_in;
+using testing::pattern;
+using testing::read_file;
+using testing::status_of;
+using testing::TempDir;
+
 inline constexpr std::chrono::milliseconds kPatience{60'000};
 // Small, so that a test file has many.
 inline constexpr std::uint32_t kTestChunkBytes = wire::kChunkBytesMin;
+inline constexpr std::uint64_t kChunk = kTestChunkBytes;  // For offsets.
 
 // A descriptor that becomes readable, as the one for Ctrl-C does. raise(): any thread.
 class StopPipe {
@@ -129,7 +138,5 @@ class Wire {
 [[nodiscard]] std::uint64_t checksum_of(const std::string& content, std::uint64_t length_bytes);
 // send_file with small chunks and kPatience.
 [[nodiscard]] SendOptions send_options();
-// The names in a directory, sorted.
-[[nodiscard]] std::vector<std::string> names_in(const std::string& directory);
 
 }  // namespace quire::internal
