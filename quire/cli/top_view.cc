@@ -20,12 +20,6 @@ namespace {
 
 constexpr std::size_t kWhoColumns = 28;
 
-struct FileId {
-  std::uint64_t device = 0;
-  std::uint64_t inode = 0;
-  friend auto operator<=>(const FileId&, const FileId&) = default;
-};
-
 // A file that processes use, and a way to open it.
 struct UsedFile {
   std::string path;  // For people.
@@ -34,13 +28,13 @@ struct UsedFile {
 };
 
 struct UsedFiles {
-  std::map<FileId, UsedFile> files;
+  std::map<sys::FileId, UsedFile> files;
   std::map<int, std::string> names;
   std::uint64_t processes_hidden = 0;
   bool is_cut = false;
 };
 
-void add_user(UsedFiles& used, const FileId& id, int pid, const std::string& path,
+void add_user(UsedFiles& used, const sys::FileId& id, int pid, const std::string& path,
               const std::string& door) {
   const auto found = used.files.find(id);
   if (found != used.files.end()) {
@@ -66,7 +60,7 @@ void add_mapping(UsedFiles& used, int pid, const sys::ProcMapping& mapping) {
   }
   const bool is_same = status && status->inode == mapping.inode;
   if (is_same && status->kind == sys::FileKind::kRegular) {
-    add_user(used, {.device = status->device, .inode = status->inode}, pid, mapping.path, door);
+    add_user(used, status->id(), pid, mapping.path, door);
   }
 }
 
@@ -78,7 +72,7 @@ void add_open_file(UsedFiles& used, int pid, const char* number) {
   }
   std::error_code ignored;
   const std::string path = std::filesystem::read_symlink(door, ignored).string();
-  add_user(used, {.device = status->device, .inode = status->inode}, pid, path, door);
+  add_user(used, status->id(), pid, path, door);
 }
 
 // Returns false when the process may not be looked into.

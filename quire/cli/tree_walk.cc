@@ -55,11 +55,6 @@ Error MadeUpFiles::error(const std::string& operation, const std::string& path) 
                     "name files on a disk, or in a tmpfs");
 }
 
-std::size_t TreeWalk::FileIdHash::operator()(const FileId& id) const noexcept {
-  // Inodes are dense and devices few: a multiplication spreads both (golden ratio).
-  return static_cast<std::size_t>((id.inode ^ (id.device << 40U)) * 0x9e3779b97f4a7c15ULL);
-}
-
 bool TreeWalk::walk(const std::vector<std::string>& paths, const Visit& visit) {
   note_named(paths);
   for (const std::string& path : paths) {
@@ -76,7 +71,7 @@ bool TreeWalk::walk(const std::vector<std::string>& paths, const Visit& visit) {
 void TreeWalk::note_named(const std::vector<std::string>& paths) {
   for (const std::string& path : paths) {
     if (const auto status = sys::path_status(path.c_str(), false); status) {
-      named_.emplace(FileId{.device = status->device, .inode = status->inode}, false);
+      named_.emplace(status->id(), false);
     }
   }
 }
@@ -190,7 +185,7 @@ void TreeWalk::take_file(sys::Descriptor& file, const sys::FileStatus& status, c
 }
 
 bool TreeWalk::is_first_visit(const sys::FileStatus& status) {
-  const FileId id{.device = status.device, .inode = status.inode};
+  const sys::FileId id = status.id();
   if (const auto named = named_.find(id); named != named_.end()) {
     return !std::exchange(named->second, true);
   }

@@ -77,14 +77,6 @@ class TreeWalk {
   [[nodiscard]] std::uint64_t file_count() const noexcept { return file_count_; }
 
  private:
-  struct FileId {
-    std::uint64_t device = 0;
-    std::uint64_t inode = 0;
-    friend bool operator==(const FileId&, const FileId&) = default;
-  };
-  struct FileIdHash {
-    std::size_t operator()(const FileId& id) const noexcept;
-  };
   struct Level {
     sys::DirectoryReader reader;
     std::size_t path_length;  // Of path_ up to and including this directory.
@@ -109,8 +101,10 @@ class TreeWalk {
   std::string path_;
   std::vector<Level> levels_;
   std::uint64_t root_device_ = 0;
-  std::unordered_map<FileId, bool, FileIdHash> named_;  // On the command line; true: visited.
-  std::unordered_set<FileId, FileIdHash> linked_;       // Visited, with further links.
+  // On the command line; true: visited.
+  std::unordered_map<sys::FileId, bool, sys::FileIdHash> named_;
+  // Visited, with further links.
+  std::unordered_set<sys::FileId, sys::FileIdHash> linked_;
   MadeUpFiles made_up_files_;
   bool is_link_limit_noted_ = false;
   bool is_stopped_ = false;

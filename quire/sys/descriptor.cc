@@ -116,6 +116,12 @@ Outcome<void> Descriptor::close() noexcept {
   return {};
 }
 
+std::size_t FileIdHash::operator()(const FileId& id) const noexcept {
+  // Inodes are dense and devices few: a multiplication spreads both.
+  constexpr std::uint64_t kMultiplier = 0x9e3779b97f4a7c15;  // 2^64 by the golden ratio.
+  return static_cast<std::size_t>((id.inode + id.device * kMultiplier) * kMultiplier);
+}
+
 const char* describe(FileKind kind) noexcept {
   switch (kind) {
     case FileKind::kRegular: return "a regular file";

@@ -9,6 +9,8 @@
 // Errors:        Outcome; EINTR never gets out of here.
 #pragma once
 
+#include <compare>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -51,6 +53,18 @@ enum class FileKind : std::uint8_t {
 // "a directory", "a socket": for sentences.
 [[nodiscard]] const char* describe(FileKind kind) noexcept;
 
+// Which file it is, whatever its name.
+struct FileId {
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+
+  friend constexpr auto operator<=>(const FileId&, const FileId&) = default;
+};
+// For std::unordered_map and its like.
+struct FileIdHash {
+  [[nodiscard]] std::size_t operator()(const FileId& id) const noexcept;
+};
+
 struct FileStatus {
   FileKind kind = FileKind::kOther;
   std::uint64_t size_bytes = 0;       // As stat says; 0 for devices and pipes.
@@ -63,6 +77,8 @@ struct FileStatus {
   std::int64_t changed_ns = 0;
   std::uint32_t mode = 0;  // Permission bits only, 07777.
   std::uint32_t owner = 0;
+
+  [[nodiscard]] FileId id() const noexcept { return {.device = device, .inode = inode}; }
 };
 
 struct OpenFlags {

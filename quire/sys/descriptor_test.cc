@@ -327,5 +327,17 @@ TEST(BlockDeviceTest, ARegularFileIsNone) {
   EXPECT_EQ(block_device_bytes(file.get()).error(), Errno{ENOTTY});
 }
 
+TEST(FileIdTest, IsTheFilesWhateverItsName) {
+  const TempDir directory;
+  const std::string path = directory.write("file", "content");
+  const std::string twin = directory.file("twin");
+  ASSERT_EQ(::link(path.c_str(), twin.c_str()), 0);
+  const FileId id = path_status(path.c_str(), false)->id();
+  const FileId other = path_status(directory.write("other", "content").c_str(), false)->id();
+  EXPECT_EQ(path_status(twin.c_str(), false)->id(), id);
+  EXPECT_NE(other, id);
+  EXPECT_NE(FileIdHash()(other), FileIdHash()(id));
+}
+
 }  // namespace
 }  // namespace quire::sys

@@ -34,11 +34,6 @@ sys::Outcome<sys::Descriptor> open_directory(const sys::Descriptor& parent,
 
 }  // namespace
 
-std::size_t TreeCopier::FileIdHash::operator()(const FileId& id) const noexcept {
-  constexpr std::uint64_t kMultiplier = 0x9e3779b97f4a7c15;  // 2^64 by the golden ratio.
-  return static_cast<std::size_t>((id.inode + id.device * kMultiplier) * kMultiplier);
-}
-
 Result<TreeCopyReport> TreeCopier::run() {
   QUIRE_TRY(start());
   while (!levels_.empty()) {
@@ -97,10 +92,10 @@ Result<void> TreeCopier::check_not_inside(const sys::Descriptor& target,
   auto at = sys::duplicate(target.get());
   while (at) {
     const auto status = sys::file_status(at->get());
-    if (!status || (status->inode == previous.inode && status->device == previous.device)) {
+    if (!status || status->id() == previous.id()) {
       return {};  // The root is its own parent.
     }
-    if (status->inode == source.inode && status->device == source.device) {
+    if (status->id() == source.id()) {
       return fail(Error({.code = std::make_error_code(std::errc::invalid_argument),
                          .operation = kOperation,
                          .subject = fmt::format("{} to {}", source_path_, target_path_),
@@ -249,7 +244,7 @@ bool TreeCopier::take_known_file(const sys::FileStatus& status, const std::strin
   if (status.link_count < 2) {
     return false;
   }
-  const auto known = linked_.find({status.device, status.inode});
+  const auto known = linked_.find(status.id());
   if (known == linked_.end()) {
     return false;
   }
@@ -268,8 +263,7 @@ bool TreeCopier::take_known_file(const sys::FileStatus& status, const std::strin
 
 void TreeCopier::remember(const sys::FileStatus& status) {
   if (status.link_count >= 2 && linked_.size() < kCopyLinkedFilesMax) {
-    linked_.emplace(FileId{status.device, status.inode},
-                    target_path_.substr(target_root_length_ + 1));
+    linked_.emplace(status.id(), target_path_.substr(target_root_length_ + 1));
   }
 }
 

@@ -2,7 +2,6 @@
 //
 // The methods that hand bytes to write(2): from a buffer that was read, or from a mapping.
 #include <algorithm>
-#include <cerrno>
 #include <optional>
 
 #include "quire/transfer/internal/mover.h"
@@ -49,21 +48,13 @@ class MapWrite final : public Mover {
   explicit MapWrite(Job& job) : job_(job) {}
 
   Step move(std::uint64_t length_bytes) override {
-    if (const auto mapped = window_.map(job_, length_bytes); !mapped) {
-      return refused_or_failed("mmap", mapped.error());
-    }
-    const Step written = job_.write_piece(window_.bytes(), 1);
-    window_.unmap();
-    job_.count_call();
-    if (written.end == Step::End::kFailed && written.fault.error == EFAULT) {
-      return Step::source_ended();  // A page that is not there: truncated, or a device error.
-    }
-    return written.is_moved() ? check_source_reaches(job_) : written;
+    return move_window(job_, length_bytes, [this](std::span<const std::byte> bytes) {
+      return job_.write_piece(bytes, 1);
+    });
   }
 
  private:
   Job& job_;
-  SourceWindow window_;
 };
 
 }  // namespace

@@ -163,9 +163,8 @@ Result<TargetEnd> look_at_target(const TransferTarget& target, std::uint64_t& sy
 }
 
 Result<void> check_overlap(const SourceEnd& source, const TargetEnd& target) {
-  const bool is_same = source.status.device == target.status.device &&
-                       source.status.inode == target.status.inode &&
-                       source.status.kind == target.status.kind;
+  const bool is_same =
+      source.status.id() == target.status.id() && source.status.kind == target.status.kind;
   if (!is_same || !source.is_placed() || !target.is_placed()) {
     return {};
   }

@@ -72,7 +72,7 @@ Result<void> check_name(const CopyPlace& target, const sys::Outcome<sys::FileSta
 
 Result<void> FileCopier::check_target(const CopySource& source, const CopyPlace& target) const {
   const auto now = status_at(target.directory, target.name);
-  if (now && now->device == source.status.device && now->inode == source.status.inode) {
+  if (now && now->id() == source.status.id()) {
     return fail(Error({.code = std::make_error_code(std::errc::invalid_argument),
                        .operation = kOperation,
                        .subject = fmt::format("{} to {}", source.path, target.path),

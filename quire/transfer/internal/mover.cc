@@ -1,17 +1,78 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quire/transfer/internal/mover.h"
 
-#include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "quire/base/page_window.h"
 #include "quire/sys/descriptor.h"
+#include "quire/sys/memory.h"
 
 namespace quire::internal {
 namespace {
 
 constexpr PageSize kHugePage{
     2_MiB};  // Where huge pages have another size, alignment costs nothing.
+
+// A piece of the source, mapped for reading.
+class SourceWindow {
+ public:
+  SourceWindow() = default;
+  ~SourceWindow() { unmap(); }
+  SourceWindow(const SourceWindow&) = delete;
+  SourceWindow& operator=(const SourceWindow&) = delete;
+
+  // At most length_bytes from job.source_offset(). Errors: of mmap.
+  sys::Outcome<void> map(Job& job, std::uint64_t length_bytes);
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }
+  void unmap() noexcept;
+
+ private:
+  sys::Address address_ = nullptr;
+  std::uint64_t mapped_bytes_ = 0;
+  std::span<const std::byte> bytes_;
+};
+
+sys::Outcome<void> SourceWindow::map(Job& job, std::uint64_t length_bytes) {
+  const auto window = make_page_window({job.source_offset(), length_bytes}, sys::os_page_size());
+  if (!window) {
+    return sys::refuse(window.error().code().value());
+  }
+  job.count_call();
+  const auto address = sys::map_pages({.length_bytes = window->map_length_bytes,
+                                       .protection = sys::Protection::kRead,
+                                       .visibility = sys::Visibility::kShared,
+                                       .fd = job.source().fd,
+                                       .offset_bytes = window->map_offset_bytes});
+  if (!address) {
+    return tl::unexpected<sys::Errno>(address.error());
+  }
+  address_ = *address;
+  mapped_bytes_ = window->map_length_bytes;
+  bytes_ = {address_ + window->skew_bytes, static_cast<std::size_t>(window->length_bytes)};
+  return {};
+}
+
+void SourceWindow::unmap() noexcept {
+  if (address_ != nullptr) {
+    static_cast<void>(sys::unmap_pages(std::exchange(address_, nullptr), mapped_bytes_));
+  }
+  bytes_ = {};
+}
+
+// Whether the source still reaches job.source_offset(): a page that straddles a truncated end reads
+// as zeros that the file does not have. kSourceEnded when it does not.
+Step check_source_reaches(Job& job) {
+  if (!job.source().is_regular()) {
+    return Step::moved();
+  }
+  job.count_call();
+  const auto status = sys::file_status(job.source().fd);
+  if (!status) {
+    return Step::failed({.operation = "fstat", .error = status.error().value});
+  }
+  return status->size_bytes < job.source_offset() ? Step::source_ended() : Step::moved();
+}
 
 }  // namespace
 
@@ -63,44 +124,19 @@ sys::Outcome<PageBuffer> PageBuffer::allocate(std::size_t length_bytes) {
   return buffer;
 }
 
-sys::Outcome<void> SourceWindow::map(Job& job, std::uint64_t length_bytes) {
-  unmap();
-  const auto window = make_page_window({job.source_offset(), length_bytes}, sys::os_page_size());
-  if (!window) {
-    return sys::refuse(window.error().code().value());
+Step move_window(Job& job, std::uint64_t length_bytes,
+                 const std::function<Step(std::span<const std::byte>)>& send) {
+  SourceWindow window;
+  if (const auto mapped = window.map(job, length_bytes); !mapped) {
+    return refused_or_failed("mmap", mapped.error());
   }
+  const Step sent = send(window.bytes());
+  window.unmap();
   job.count_call();
-  const auto address = sys::map_pages({.length_bytes = window->map_length_bytes,
-                                       .protection = sys::Protection::kRead,
-                                       .visibility = sys::Visibility::kShared,
-                                       .fd = job.source().fd,
-                                       .offset_bytes = window->map_offset_bytes});
-  if (!address) {
-    return tl::unexpected<sys::Errno>(address.error());
+  if (sent.fault.error == EFAULT) {
+    return Step::source_ended();  // A page that is not there: truncated, or a device error.
   }
-  address_ = *address;
-  mapped_bytes_ = window->map_length_bytes;
-  bytes_ = {address_ + window->skew_bytes, static_cast<std::size_t>(window->length_bytes)};
-  return {};
-}
-
-void SourceWindow::unmap() noexcept {
-  if (address_ != nullptr) {
-    static_cast<void>(sys::unmap_pages(std::exchange(address_, nullptr), mapped_bytes_));
-  }
-  bytes_ = {};
-}
-
-Step check_source_reaches(Job& job) {
-  if (!job.source().is_regular()) {
-    return Step::moved();
-  }
-  job.count_call();
-  const auto status = sys::file_status(job.source().fd);
-  if (!status) {
-    return Step::failed({.operation = "fstat", .error = status.error().value});
-  }
-  return status->size_bytes < job.source_offset() ? Step::source_ended() : Step::moved();
+  return sent.is_moved() ? check_source_reaches(job) : sent;
 }
 
 }  // namespace quire::internal

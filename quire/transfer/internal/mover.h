@@ -15,10 +15,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 
-#include "quire/sys/memory.h"
 #include "quire/transfer/internal/job.h"
 
 namespace quire::internal {
@@ -68,28 +68,10 @@ class PageBuffer {
   std::span<std::byte> bytes_;
 };
 
-// A piece of the source, mapped for reading by the kernel on our behalf: it is never touched here,
-// so a truncated file is EFAULT and no signal.
-class SourceWindow {
- public:
-  SourceWindow() = default;
-  ~SourceWindow() { unmap(); }
-  SourceWindow(const SourceWindow&) = delete;
-  SourceWindow& operator=(const SourceWindow&) = delete;
-
-  // At most length_bytes from job.source_offset(). Errors: of mmap.
-  sys::Outcome<void> map(Job& job, std::uint64_t length_bytes);
-  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }
-  void unmap() noexcept;
-
- private:
-  sys::Address address_ = nullptr;
-  std::uint64_t mapped_bytes_ = 0;
-  std::span<const std::byte> bytes_;
-};
-
-// Whether the source still reaches job.source_offset(): a page that straddles a truncated end reads
-// as zeros that the file does not have. kSourceEnded when it does not.
-[[nodiscard]] Step check_source_reaches(Job& job);
+// The move of a method that sends from the source's own pages: maps at most `length_bytes` from
+// job.source_offset() on, lets `send` send them, and unmaps them. They are mapped for the kernel to
+// read on our behalf and never touched here, so that a truncated file is EFAULT and no signal.
+[[nodiscard]] Step move_window(Job& job, std::uint64_t length_bytes,
+                               const std::function<Step(std::span<const std::byte>)>& send);
 
 }  // namespace quire::internal

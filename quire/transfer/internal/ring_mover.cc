@@ -51,21 +51,8 @@ class RingSend final : public Mover {
         return opened;
       }
     }
-    if (const auto mapped = window_.map(job_, length_bytes); !mapped) {
-      return refused_or_failed("mmap", mapped.error());
-    }
-    Step sent = Step::moved();
-    for (std::span<const std::byte> left = window_.bytes(); !left.empty() && sent.is_moved();) {
-      const std::uint64_t before_bytes = job_.report().bytes;
-      sent = send_piece(left.first(std::min(left.size(), piece_bytes_)));
-      left = left.subspan(static_cast<std::size_t>(job_.report().bytes - before_bytes));
-    }
-    window_.unmap();
-    job_.count_call();
-    if (sent.fault.error == EFAULT) {
-      return Step::source_ended();
-    }
-    return sent.is_moved() ? check_source_reaches(job_) : sent;
+    return move_window(job_, length_bytes,
+                       [this](std::span<const std::byte> bytes) { return send_window(bytes); });
   }
 
   Step finish() override {
@@ -90,6 +77,16 @@ class RingSend final : public Mover {
     }
     ring_.emplace(std::move(*opened));
     return Step::moved();
+  }
+
+  Step send_window(std::span<const std::byte> left) {
+    Step sent = Step::moved();
+    while (!left.empty() && sent.is_moved()) {
+      const std::uint64_t before_bytes = job_.report().bytes;
+      sent = send_piece(left.first(std::min(left.size(), piece_bytes_)));
+      left = left.subspan(static_cast<std::size_t>(job_.report().bytes - before_bytes));
+    }
+    return sent;
   }
 
   Step send_piece(std::span<const std::byte> from) {
@@ -190,7 +187,6 @@ class RingSend final : public Mover {
   }
 
   Job& job_;
-  SourceWindow window_;
   std::optional<sys::Ring> ring_;
   std::size_t piece_bytes_ = kPieceBytesMost;
   std::uint64_t tag_ = 0;  // Of the piece whose result is waited for.

@@ -40,14 +40,6 @@ class TreeCopier {
     std::size_t source_length;  // Of source_path_ up to and including this directory.
     std::size_t target_length;
   };
-  struct FileId {
-    std::uint64_t device = 0;
-    std::uint64_t inode = 0;
-    friend bool operator==(const FileId&, const FileId&) = default;
-  };
-  struct FileIdHash {
-    std::size_t operator()(const FileId& id) const noexcept;
-  };
 
   Result<void> start();
   [[nodiscard]] Result<sys::Descriptor> open_target(const sys::FileStatus& source) const;
@@ -83,7 +75,7 @@ class TreeCopier {
   std::uint64_t root_device_ = 0;
   std::size_t target_root_length_ = 0;
   // Files with several names that were copied: where to, from the target's root on.
-  std::unordered_map<FileId, std::string, FileIdHash> linked_;
+  std::unordered_map<sys::FileId, std::string, sys::FileIdHash> linked_;
 };
 
 }  // namespace quire::internal

@@ -33,16 +33,8 @@ class ZeroCopySend final : public Mover {
         return enabled;
       }
     }
-    if (const auto mapped = window_.map(job_, length_bytes); !mapped) {
-      return refused_or_failed("mmap", mapped.error());
-    }
-    const Step sent = send_window(window_.bytes());
-    window_.unmap();
-    job_.count_call();
-    if (sent.fault.error == EFAULT) {
-      return Step::source_ended();
-    }
-    return sent.is_moved() ? check_source_reaches(job_) : sent;
+    return move_window(job_, length_bytes,
+                       [this](std::span<const std::byte> bytes) { return send_window(bytes); });
   }
 
   Step finish() override {
@@ -163,7 +155,6 @@ class ZeroCopySend final : public Mover {
   }
 
   Job& job_;
-  SourceWindow window_;
   std::deque<std::size_t> sizes_;  // Of calls without a notice yet, oldest first.
   std::size_t call_bytes_ = kCallBytesMost;
   bool is_enabled_ = false;
