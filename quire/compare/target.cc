@@ -142,13 +142,9 @@ Result<void> check_size(std::uint64_t size_bytes, const std::string& path) {
 
 // `fd` is for looking only: that it reads without read-ahead from now on disturbs nobody.
 bool sees_cache(int fd) {
-  std::vector<std::byte> page(kPatternPageBytes);
-  const ByteRange range{.offset_bytes = 0, .length_bytes = page.size()};
-  static_cast<void>(sys::advise_file(fd, kWholeFile, sys::FileAdvice::kRandom));
-  const auto read = sys::read_at(fd, page, 0);
-  const std::optional<std::uint64_t> cached = internal::cached_bytes(fd, range);
-  static_cast<void>(sys::advise_file(fd, range, sys::FileAdvice::kDontNeed));
-  return read && cached.value_or(0) > 0;
+  const ByteRange page{.offset_bytes = 0, .length_bytes = kPatternPageBytes};
+  return sys::sees_cached_page(fd, page,
+                               [&] { return internal::cached_bytes(fd, page).value_or(0) > 0; });
 }
 
 }  // namespace
@@ -211,7 +207,7 @@ Result<void> Target::check() const {
   if (!status) {
     return fail(to_error(status.error(), "measure", name_, "the file is gone"));
   }
-  if (status->device != status_.device || status->inode != status_.inode) {
+  if (status->id() != status_.id()) {
     return fail(make_error(Errc::kChanged, "measure", name_, "another file has its name now"));
   }
   if (status->kind == sys::FileKind::kRegular && status->size_bytes < size_bytes_) {

@@ -9,6 +9,7 @@
 #include "quire/io/internal/direct_blocks.h"
 #include "quire/io/internal/file_state.h"
 #include "quire/sys/file.h"
+#include "quire/sys/file_system.h"
 #include "quire/sys/memory.h"
 
 namespace quire::internal {
@@ -68,15 +69,9 @@ std::optional<std::uint64_t> cached_pages(int fd, ByteRange range) noexcept {
 bool counts_truly(const FileState& file, ByteRange page) {
   const sys::Outcome<sys::Descriptor> buffered =
       sys::open_file(fmt::format("/proc/self/fd/{}", file.fd()).c_str(), {});
-  if (!buffered) {
-    return false;
-  }
-  std::byte byte{};
-  static_cast<void>(sys::advise_file(buffered->get(), kWholeFile, sys::FileAdvice::kRandom));
-  const bool is_read = sys::read_at(buffered->get(), {&byte, 1}, page.offset_bytes).value_or(0) > 0;
-  const bool is_counted = cached_pages(file.fd(), page).value_or(0) > 0;
-  static_cast<void>(sys::advise_file(buffered->get(), page, sys::FileAdvice::kDontNeed));
-  return is_read && is_counted;
+  return buffered && sys::sees_cached_page(buffered->get(), page, [&] {
+           return cached_pages(file.fd(), page).value_or(0) > 0;
+         });
 }
 
 // A place of the file that is not in the page cache: only there can a direct read show what it is.

@@ -11,6 +11,7 @@
 #include <array>
 
 #include "quire/sys/call.h"
+#include "quire/sys/file.h"
 #include "quire/sys/proc_files.h"
 
 namespace quire::sys {
@@ -220,6 +221,20 @@ FileSystemType type_of(const struct statfs& raw) {
 
 Outcome<FileSystemType> file_system_type_of(int fd) {
   return type_of(QUIRE_TRY(ask_file_system(fd)));
+}
+
+Outcome<bool> has_cache_counts(int fd) {
+  const FileSystemType type = QUIRE_TRY(file_system_type_of(fd));
+  return type.kind != StorageKind::kStacked;
+}
+
+bool sees_cached_page(int fd, ByteRange page, const std::function<bool()>& is_counted) {
+  std::byte byte{};
+  static_cast<void>(advise_file(fd, kWholeFile, FileAdvice::kRandom));
+  const bool is_read = read_at(fd, {&byte, 1}, page.offset_bytes).value_or(0) > 0;
+  const bool is_seen = is_counted();
+  static_cast<void>(advise_file(fd, page, FileAdvice::kDontNeed));
+  return is_read && is_seen;
 }
 
 Outcome<std::uint64_t> free_bytes_of(int fd) noexcept {

@@ -7,10 +7,12 @@
 //        -> /sys/dev/block/M:m: queue     (a partition's queue is its disk's)
 //
 // Thread-safety: any thread; plain values.
-// Cost:          a dozen small reads; nothing is read from or written to the file itself.
+// Cost:          a dozen small reads; nothing is read from or written to the file itself, but by
+//                sees_cached_page().
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -82,6 +84,15 @@ struct FileSystem {
 
 // Only the type: one system call, for code that asks of every file.
 [[nodiscard]] Outcome<FileSystemType> file_system_type_of(int fd);
+
+// Whether cache_status() of files there means something. On a stacked file system the pages are
+// those of a file below: all counts are 0, and no error says so. Errors: of fstatfs.
+[[nodiscard]] Outcome<bool> has_cache_counts(int fd);
+// The same by trial, for whoever draws conclusions from "nothing is cached": reads a byte of `page`
+// into the page cache, asks `is_counted`, and drops the page. (DAX, for one, has no pages either.)
+// `fd` is for that alone: it reads through the page cache, and without read-ahead from then on.
+[[nodiscard]] bool sees_cached_page(int fd, ByteRange page,
+                                    const std::function<bool()>& is_counted);
 
 // What this user may still fill; kToEnd where the file system does not count (0 of 0 blocks).
 [[nodiscard]] Outcome<std::uint64_t> free_bytes_of(int fd) noexcept;

@@ -6,10 +6,13 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <filesystem>
 
 #include "quire/sys/call.h"
 #include "quire/sys/descriptor.h"
+#include "quire/sys/file.h"
+#include "quire/testing/disk.h"
 #include "quire/testing/temp_dir.h"
 
 namespace quire::sys {
@@ -78,6 +81,45 @@ TEST(FileSystemTest, WithoutMountTheTypeComesFromTheMagicNumber) {
   const FileSystem fs = file_system_of(file.get()).value();
   EXPECT_EQ(fs.type.name, "proc");
   EXPECT_EQ(fs.mount_point, "");
+}
+
+// Goal:   where the pages are another file's, the counts of the page cache are not believed.
+// Method: a file, and the same file through an overlay.
+TEST(CacheCountsTest, AreNotBelievedOnAStackedFileSystem) {
+  const TempDir directory;
+  for (const char* name : {"lower", "upper", "work", "merged"}) {
+    std::filesystem::create_directory(directory.file(name));
+  }
+  const std::string path = directory.write("lower/file", testing::pattern(8192));
+  const ByteRange page{.offset_bytes = 4096, .length_bytes = 4096};
+  const auto is_counted = [&](const Descriptor& file) {
+    return sees_cached_page(file.get(), page, [&] {
+      const auto status = cache_status(file.get(), page);
+      return status && status->cached.value > 0;
+    });
+  };
+  const Descriptor plain = open_file(path.c_str(), {}).value();
+  if (!cache_status(plain.get(), page)) {
+    GTEST_SKIP() << "cachestat: before Linux 6.5, or not for us";
+  }
+  EXPECT_EQ(has_cache_counts(plain.get()).value(), true);
+  EXPECT_TRUE(is_counted(plain));
+  testing::Mount overlay;
+  if (const std::string why = overlay.mount("overlay", "overlay", directory.file("merged"),
+                                            "lowerdir=" + directory.file("lower") +
+                                                ",upperdir=" + directory.file("upper") +
+                                                ",workdir=" + directory.file("work"));
+      !why.empty()) {
+    GTEST_SKIP() << "overlay: " << why;
+  }
+  const Descriptor stacked = open_file(directory.file("merged/file").c_str(), {}).value();
+  EXPECT_EQ(has_cache_counts(stacked.get()).value(), false);
+  EXPECT_FALSE(is_counted(stacked));
+}
+
+TEST(CacheCountsTest, AreNotKnownOfWhatIsNotOpen) {
+  EXPECT_EQ(has_cache_counts(-1).error(), Errno{EBADF});
+  EXPECT_FALSE(sees_cached_page(-1, {0, 4096}, [] { return true; }));
 }
 
 // A made-up /sys: a disk with one partition.

@@ -16,18 +16,12 @@ bool is_present(unsigned char page) noexcept {
   return (page & 1) != 0;
 }
 
-// Where another file system below has the pages, the counts are all 0 and mean nothing.
-bool are_counts_believable(int fd) {
-  const sys::Outcome<sys::FileSystemType> type = sys::file_system_type_of(fd);
-  return type && type->kind != sys::StorageKind::kStacked;
-}
-
 }  // namespace
 
 ResidencyChunks::ResidencyChunks(std::span<std::byte> mapping, int fd)
     : mapping_(mapping),
       fd_(fd),
-      can_count_(are_counts_believable(fd)),
+      can_count_(sys::has_cache_counts(fd).value_or(false)),
       page_bytes_(sys::os_page_size().bytes()),
       pages_(kChunksPerCallMax * kChunkBytes / page_bytes_),
       filled_((mapping.size() + kChunkBytes - 1) / kChunkBytes) {}

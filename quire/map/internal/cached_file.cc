@@ -40,8 +40,7 @@ Result<CachedFile> look_at(int fd, ByteRange wanted, const char* operation) {
         Errc::kWrongKind, wanted,
         fmt::format("it is {}, which has no page cache of its own", sys::describe(status->kind))));
   }
-  const sys::Outcome<sys::FileSystemType> type = sys::file_system_type_of(fd);
-  file.has_counts = !type || type->kind != sys::StorageKind::kStacked;
+  file.has_counts = sys::has_cache_counts(fd).value_or(true);
   const Result<ByteRange> range = resolve_range(wanted, file.status.size_bytes);
   if (!range) {
     return fail(make_error(Errc::kOutOfRange, operation, subject_of(fd, wanted),
