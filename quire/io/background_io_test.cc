@@ -19,17 +19,10 @@ namespace quire {
 namespace {
 
 using testing::bytes_of;
+using testing::content;
 using testing::KernelStore;
 using testing::pattern;
 using testing::writable;
-
-constexpr std::size_t kStoreBytes = 400'000;
-
-// What the stores begin with; made once.
-const std::string& content() {
-  static const std::string text = pattern(kStoreBytes);
-  return text;
-}
 
 class BackgroundIoTest : public testing::IoQueueFixture {
  protected:

@@ -18,10 +18,10 @@
 namespace quire {
 namespace {
 
+using testing::Bytes;
 using testing::PageMemory;
 using testing::pattern_bytes;
 using testing::TempDir;
-using Bytes = std::vector<std::byte>;
 
 class DirectFileTest : public ::testing::Test {
  protected:

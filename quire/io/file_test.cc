@@ -52,10 +52,9 @@ std::atomic<std::uint64_t> g_allocations{0};
 namespace quire {
 namespace {
 
-using testing::PageMemory;
+using testing::Bytes;
 using testing::pattern_bytes;
 using testing::TempDir;
-using Bytes = std::vector<std::byte>;
 
 constexpr FileOptions kNew{.writable = true, .create = true};
 constexpr FileOptions kNewDirect{
@@ -296,7 +295,7 @@ TEST(FileTest, ATruncationUnderWayIsTheEnd) {
 
 TEST(FileCostTest, ARequestThatFitsIsOneSystemCallAndNoAllocation) {
   const TempDir directory;
-  const PageMemory memory(1_MiB);
+  const testing::PageMemory memory(1_MiB);
   for (const FileOptions& options : {kNew, kNewDirect}) {
     auto opened = open_file(directory.file("file"), options);
     if (!opened && opened.error().code() == Errc::kUnsupported) {

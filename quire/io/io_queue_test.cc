@@ -25,17 +25,11 @@ namespace {
 
 using testing::ask_read;
 using testing::Asked;
+using testing::content;
 using testing::KernelStore;
+using testing::kStoreBytes;
 using testing::pattern;
 using testing::writable;
-
-constexpr std::size_t kStoreBytes = 300'000;
-
-// What the stores begin with; made once.
-const std::string& content() {
-  static const std::string text = pattern(kStoreBytes);
-  return text;
-}
 
 class IoQueueTest : public testing::IoQueueFixture {};
 

@@ -32,14 +32,13 @@ namespace {
 using testing::bytes_of;
 using testing::finish_all;
 using testing::finish_by_tag;
-using testing::open_ring;
+using testing::finish_one;
+using testing::kTag;
 using testing::pattern;
 using testing::PatternFile;
 using testing::Pipe;
 using testing::read_file;
 using testing::writable;
-
-constexpr std::uint64_t kTag = 0xfedcba9876543210;  // All 64 bits come back.
 
 // Two ends of a TCP connection over loopback: zero-copy sends want the real thing.
 struct Connection {
@@ -67,29 +66,11 @@ struct Connection {
   Descriptor receiver;
 };
 
-// The result of the one entry that was prepared.
-std::int32_t finish_one(Ring& ring) {
-  const std::vector<Completion> completions = finish_all(ring);
-  EXPECT_EQ(completions.size(), 1U);
-  EXPECT_EQ(completions.at(0).tag, kTag);
-  return completions.at(0).result;
-}
-
-class RingEntryTest : public testing::RingFixture {
+class RingEntryTest : public testing::OpenRingFixture {
  protected:
-  void SetUp() override {
-    RingFixture::SetUp();
-    if (!IsSkipped()) {
-      ring_.emplace(open_ring());
-    }
-  }
-  Ring& ring() { return *ring_; }
   [[nodiscard]] RingFile file() const { return ring_file(subject_.file.get()); }
 
   PatternFile subject_;
-
- private:
-  std::optional<Ring> ring_;
 };
 
 TEST_F(RingEntryTest, ReadsUpToTheEndOfTheFile) {

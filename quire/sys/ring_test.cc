@@ -12,7 +12,6 @@
 
 #include <array>
 #include <cerrno>
-#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -31,21 +30,13 @@ namespace {
 using testing::count_open_descriptors;
 using testing::finish_all;
 using testing::finish_by_tag;
+using testing::finish_one;
+using testing::kTag;
 using testing::open_ring;
 using testing::pattern;
 using testing::PatternFile;
 using testing::Pipe;
 using testing::writable;
-
-constexpr std::uint64_t kTag = 0xfedcba9876543210;  // All 64 bits come back.
-
-// The result of the one entry that was prepared.
-std::int32_t finish_one(Ring& ring) {
-  const std::vector<Completion> completions = finish_all(ring);
-  EXPECT_EQ(completions.size(), 1U);
-  EXPECT_EQ(completions.at(0).tag, kTag);
-  return completions.at(0).result;
-}
 
 // --- opening ------------------------------------------------------------------------------------
 
@@ -186,19 +177,7 @@ TEST_F(RingOpenTest, AnotherThreadIsRefusedUnlessAnyThreadWasAskedFor) {
 
 // --- queues and waiting -------------------------------------------------------------------------
 
-class RingWaitTest : public testing::RingFixture {
- protected:
-  void SetUp() override {
-    RingFixture::SetUp();
-    if (!IsSkipped()) {
-      ring_.emplace(open_ring());
-    }
-  }
-  Ring& ring() { return *ring_; }
-
- private:
-  std::optional<Ring> ring_;
-};
+class RingWaitTest : public testing::OpenRingFixture {};
 
 TEST_F(RingWaitTest, TheRingsDescriptorIsReadableWhenThereAreCompletions) {
   EXPECT_EQ(wait_readable(ring().descriptor(), 0), PollResult::kTimedOut);

@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -15,8 +16,16 @@
 
 #include "quire/io/io_queue.h"
 #include "quire/testing/ring.h"
+#include "quire/testing/temp_dir.h"
 
 namespace quire::testing {
+
+// What the stores of the queues' tests begin with; made once.
+inline constexpr std::size_t kStoreBytes = 400'000;
+inline const std::string& content() {
+  static const std::string text = pattern(kStoreBytes);
+  return text;
+}
 
 // A request with memory of its own, that counts how often it was called back.
 struct Asked {

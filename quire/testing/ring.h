@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // RingFixture: a test that needs an io_uring, and is skipped with the reason where there is none;
+// OpenRingFixture: one that is open;
 // and what rings are tried on.
 #pragma once
 
@@ -11,6 +12,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -40,6 +42,21 @@ inline std::span<const std::byte> bytes_of(const std::string& text) {
 inline sys::Ring open_ring(const sys::RingOptions& options = {}) {
   return sys::Ring::open(options).value();
 }
+
+// The same with a ring.
+class OpenRingFixture : public RingFixture {
+ protected:
+  void SetUp() override {
+    RingFixture::SetUp();
+    if (!IsSkipped()) {
+      ring_.emplace(open_ring());
+    }
+  }
+  sys::Ring& ring() { return *ring_; }
+
+ private:
+  std::optional<sys::Ring> ring_;
+};
 
 // A file with a pattern in it, open for reading and writing.
 struct PatternFile {
@@ -74,6 +91,16 @@ inline std::vector<sys::Completion> finish_all(sys::Ring& ring) {
     }
   }
   return completions;
+}
+
+// The tag of a test with one entry: all 64 bits come back.
+inline constexpr std::uint64_t kTag = 0xfedcba9876543210;
+// The result of the one entry that was prepared.
+inline std::int32_t finish_one(sys::Ring& ring) {
+  const std::vector<sys::Completion> completions = finish_all(ring);
+  EXPECT_EQ(completions.size(), 1U);
+  EXPECT_EQ(completions.at(0).tag, kTag);
+  return completions.at(0).result;
 }
 
 // The results by tag. An entry with two last completions is a failure.

@@ -30,9 +30,9 @@ class TempDir {
 // Bytes that differ from page to page and from offset to offset: pattern(n)[i] depends on i alone.
 [[nodiscard]] std::string pattern(std::size_t length_bytes);
 [[nodiscard]] std::byte pattern_at(std::uint64_t offset_bytes) noexcept;
+using Bytes = std::vector<std::byte>;
 // The pattern's bytes from an offset on.
-[[nodiscard]] std::vector<std::byte> pattern_bytes(std::uint64_t offset_bytes,
-                                                   std::size_t length_bytes);
+[[nodiscard]] Bytes pattern_bytes(std::uint64_t offset_bytes, std::size_t length_bytes);
 
 // The whole content, read with read(2): what other programs see. Aborts when there is no file.
 [[nodiscard]] std::string read_file(const std::string& path);
