@@ -12,6 +12,7 @@
 #include "quire/base/check.h"
 #include "quire/base/mutex.h"
 #include "quire/sys/call.h"
+#include "quire/sys/internal/signal_set.h"
 #include "quire/sys/outcome.h"
 
 namespace quire::sys {
@@ -56,7 +57,10 @@ struct sigaction g_previous{};
 std::atomic<bool> g_is_installed{false};
 std::atomic<bool> g_previous_is_spent{false};  // It had SA_RESETHAND and has run.
 
+std::atomic<BusResolver> g_resolver{nullptr};
+
 static_assert(std::atomic<bool>::is_always_lock_free, "the handler must not meet a lock");
+static_assert(std::atomic<BusResolver>::is_always_lock_free, "the handler must not meet a lock");
 
 BusCause cause_of(int code) noexcept {
   switch (code) {
@@ -149,17 +153,35 @@ void chain(int signal, siginfo_t* info, void* context) noexcept {
   }
 }
 
+// Asks the resolver. Errno is the interrupted code's, which goes on where it was.
+bool resolve(const BusFault& fault) noexcept {
+  // Acquire pairs with the release in set_bus_resolver(): what it works on is seen whole.
+  const BusResolver resolver = g_resolver.load(std::memory_order_acquire);
+  if (resolver == nullptr) {
+    return false;
+  }
+  const int saved_errno = errno;
+  const bool is_resolved = resolver(fault);
+  errno = saved_errno;
+  return is_resolved;
+}
+
 // Async-signal-safe throughout: thread-local pointers, atomics, sigaction, pthread_sigmask, raise.
 void on_bus_error(int signal, siginfo_t* info, void* context) {
   if (is_synchronous(*info)) {
     const FaultSpan fault = span_of(*info);
+    if (resolve({.address = fault.first,
+                 .cause = cause_of(info->si_code),
+                 .access = access_of(context)})) {
+      return;
+    }
     if (GuardFrame* frame = innermost_holding(fault)) {
       frame->fault_address = std::max(fault.first, frame->begin);
       frame->fault_cause = cause_of(info->si_code);
       frame->fault_access = access_of(context);
       t_innermost = frame;  // Drops the frames inside it.
-      // Ours to undo what a handler installed after ours, or a sanitizer's, blocked on the way
-      // here.
+      // Ours to undo what our own action, a handler installed after ours, or a sanitizer's, blocked
+      // on the way here.
       pthread_sigmask(SIG_SETMASK, mask_before(context), nullptr);
       siglongjmp(frame->return_point, 1);
     }
@@ -190,12 +212,10 @@ Result<void> or_error(const Outcome<void>& outcome) {
 // Whether this thread could receive a SIGBUS at all.
 Result<void> check_signal_mask() {
   const CallSite site = CallSite::enter(Call::kSignal);
-  sigset_t mask;
-  const int error = site.error != 0 ? site.error : pthread_sigmask(SIG_BLOCK, nullptr, &mask);
-  if (error != 0) {
-    return fail(to_error(Errno{error}, "pthread_sigmask", "SIGBUS"));
+  if (site.error != 0) {
+    return fail(to_error(Errno{site.error}, "pthread_sigmask", "SIGBUS"));
   }
-  if (sigismember(&mask, SIGBUS) != 0) {
+  if (is_bus_blocked()) {
     return fail(make_error(Errc::kFailed, "guarded", "SIGBUS",
                            "the signal is blocked in this thread, and the kernel kills a thread "
                            "that raises a blocked SIGBUS",
@@ -204,10 +224,7 @@ Result<void> check_signal_mask() {
   return {};
 }
 
-}  // namespace
-
-Result<void> install_guard_handler() {
-  const MutexLock lock(g_mutex);
+Result<void> install_locked() QUIRE_REQUIRES(g_mutex) {
   if (g_is_installed.load(std::memory_order_relaxed)) {
     return {};
   }
@@ -217,17 +234,29 @@ Result<void> install_guard_handler() {
   struct sigaction action{};
   action.sa_sigaction = on_bus_error;
   action.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
-  sigemptyset(&action.sa_mask);
+  action.sa_mask = internal::asynchronous_signals();
   QUIRE_TRY(or_error(change_action(&action, nullptr)));
   // Release pairs with the acquire in prepare_guard().
   g_is_installed.store(true, std::memory_order_release);
   return {};
 }
 
+}  // namespace
+
+Result<void> install_guard_handler() {
+  const MutexLock lock(g_mutex);
+  return install_locked();
+}
+
 Result<void> remove_guard_handler() {
   const MutexLock lock(g_mutex);
   if (!g_is_installed.load(std::memory_order_relaxed)) {
     return {};
+  }
+  if (g_resolver.load(std::memory_order_relaxed) != nullptr) {
+    return fail(make_error(Errc::kFailed, "remove_guard_handler", "SIGBUS",
+                           "a resolver is set, and the pages it provides would kill the process",
+                           "close what is paged first"));
   }
   struct sigaction current{};
   QUIRE_TRY(or_error(change_action(nullptr, &current)));
@@ -244,6 +273,21 @@ Result<void> remove_guard_handler() {
   QUIRE_TRY(or_error(change_action(&previous, nullptr)));
   g_is_installed.store(false, std::memory_order_release);
   return {};
+}
+
+Result<void> set_bus_resolver(BusResolver resolver) {
+  const MutexLock lock(g_mutex);
+  if (resolver != nullptr) {
+    QUIRE_TRY(install_locked());
+  }
+  // Release pairs with the acquire in resolve().
+  g_resolver.store(resolver, std::memory_order_release);
+  return {};
+}
+
+bool is_bus_blocked() noexcept {
+  sigset_t mask;
+  return pthread_sigmask(SIG_BLOCK, nullptr, &mask) == 0 && sigismember(&mask, SIGBUS) == 1;
 }
 
 Result<void> prepare_guard() {

@@ -2,84 +2,31 @@
 #include "quire/sys/bus_guard.h"
 
 #include <gtest/gtest.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
 #include <thread>
 #include <vector>
 
-#include "quire/base/check.h"
 #include "quire/sys/call.h"
+#include "quire/sys/internal/bus_guard_test.h"
 #include "quire/testing/process.h"
 
 namespace quire::sys {
 namespace {
 
-constexpr std::size_t kPageBytes = 4096;
-constexpr std::size_t kPages = 4;
-
-// A shared mapping whose file has no pages left: every access raises SIGBUS.
-class BarePages {
- public:
-  BarePages() : fd_(memfd_create("bare", MFD_CLOEXEC)) {
-    QUIRE_CHECK_EQ(ftruncate(fd_, kPages * kPageBytes), 0);
-    void* address = mmap(nullptr, kPages * kPageBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
-    QUIRE_CHECK(address != MAP_FAILED);
-    first_ = static_cast<std::byte*>(address);
-    QUIRE_CHECK_EQ(ftruncate(fd_, 0), 0);
-  }
-  ~BarePages() {
-    munmap(first_, kPages * kPageBytes);
-    ::close(fd_);
-  }
-  BarePages(const BarePages&) = delete;
-  BarePages& operator=(const BarePages&) = delete;
-
-  [[nodiscard]] std::span<const std::byte> bytes() const { return {first_, kPages * kPageBytes}; }
-  [[nodiscard]] std::byte load(std::size_t offset) const {
-    return *static_cast<volatile std::byte*>(first_ + offset);
-  }
-  void store(std::size_t offset) const {
-    *static_cast<volatile std::byte*>(first_ + offset) = std::byte{1};
-  }
-  [[nodiscard]] std::uintptr_t address(std::size_t offset) const {
-    return reinterpret_cast<std::uintptr_t>(first_ + offset);
-  }
-
- private:
-  int fd_;
-  std::byte* first_ = nullptr;
-};
-
-template <typename Fn>
-std::optional<BusFault> guard(std::span<const std::byte> region, Fn fn) {
-  const Result<void> ready = prepare_guard();
-  EXPECT_TRUE(ready.has_value()) << ready.error().message();
-  return run_guarded(region,
-                     {.run = [](void* self) { (*static_cast<Fn*>(self))(); }, .argument = &fn});
-}
-
-// Each test starts without our handler and leaves SIGBUS as it found it.
-class BusGuardTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    ASSERT_TRUE(remove_guard_handler().has_value());
-    sigaction(SIGBUS, nullptr, &before_);
-  }
-  void TearDown() override {
-    static_cast<void>(remove_guard_handler());
-    sigaction(SIGBUS, &before_, nullptr);
-  }
-
-  BarePages bare_;
-
- private:
-  struct sigaction before_{};
-};
+using internal::BarePages;
+using internal::BusGuardTest;
+using internal::escape_plain;
+using internal::escape_with_info;
+using internal::escapes;
+using internal::g_seen_address;
+using internal::g_seen_mask_bus;
+using internal::g_seen_mask_usr1;
+using internal::g_seen_signal;
+using internal::guard;
+using internal::install;
+using internal::kPageBytes;
 
 TEST_F(BusGuardTest, AFaultGivesItsAddressAndAccess) {
   const auto load = guard(bare_.bytes(), [&] { static_cast<void>(bare_.load(4097)); });
@@ -179,52 +126,6 @@ TEST_F(BusGuardTest, AnExceptionTakesItsFrameAlong) {
 }
 
 // --- The actions before ours ---------------------------------------------------------------------
-
-sigjmp_buf g_escape;
-int g_seen_signal = 0;
-void* g_seen_address = nullptr;
-bool g_seen_mask_usr1 = false;
-bool g_seen_mask_bus = false;
-
-void note_mask() {
-  sigset_t mask;
-  pthread_sigmask(SIG_BLOCK, nullptr, &mask);
-  g_seen_mask_usr1 = sigismember(&mask, SIGUSR1) == 1;
-  g_seen_mask_bus = sigismember(&mask, SIGBUS) == 1;
-}
-
-void escape_with_info(int signal, siginfo_t* info, void*) {
-  g_seen_signal = signal;
-  g_seen_address = info->si_addr;
-  note_mask();
-  siglongjmp(g_escape, 1);
-}
-
-void escape_plain(int signal) {
-  g_seen_signal = signal;
-  note_mask();
-  siglongjmp(g_escape, 1);
-}
-
-void install(void (*plain)(int), unsigned flags = 0) {
-  struct sigaction action{};
-  action.sa_handler = plain;
-  action.sa_flags = static_cast<int>(flags);
-  sigaddset(&action.sa_mask, SIGUSR1);
-  sigaction(SIGBUS, &action, nullptr);
-}
-
-// True when `fn` was left through one of the handlers above.
-template <typename Fn>
-bool escapes(Fn fn) {
-  g_seen_signal = 0;
-  g_seen_address = nullptr;
-  if (sigsetjmp(g_escape, 1) != 0) {
-    return true;
-  }
-  fn();
-  return false;
-}
 
 TEST_F(BusGuardTest, AForeignFaultGoesToTheProgramsHandlerWithItsMask) {
   struct sigaction action{};

@@ -60,6 +60,12 @@ constexpr std::array<const char*, static_cast<std::size_t>(Call::kCount)> kNames
     "io_uring_register",
     "io_uring_enter",
     "io_uring_enter(wait)",
+    "ioctl(userfaultfd)",
+    "read(userfaultfd)",
+    "ioctl(PAGEMAP_SCAN)",
+    "futex",
+    "epoll",
+    "timerfd",
     "io_uring completion",
 };
 static_assert(kNames.back() != nullptr, "every kind of call has a name");

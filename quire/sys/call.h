@@ -75,6 +75,12 @@ enum class Call : std::uint8_t {
   kRingRegister,
   kRingSubmit,
   kRingWait,
+  kUserFault,         // The ioctls of a userfaultfd.
+  kUserFaultMessage,  // Reading from one.
+  kPageScan,
+  kFutex,
+  kPoller,
+  kTimer,
   kRingCompletion,  // Not a call: the result of an entry of a ring, as it is taken.
   kCount,           // Not a call: how many kinds there are.
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quire/sys/process.h"
 
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <ctime>
@@ -21,6 +22,10 @@ std::uint64_t thread_cpu_ns() noexcept {
   ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
   return static_cast<std::uint64_t>(time.tv_sec) * kNanosecondsPerSecond +
          static_cast<std::uint64_t>(time.tv_nsec);
+}
+
+void name_this_thread(const char* name) noexcept {
+  ::prctl(PR_SET_NAME, name);
 }
 
 }  // namespace quire::sys

@@ -14,5 +14,7 @@ namespace quire::sys {
 [[nodiscard]] bool is_root() noexcept;
 // Processor time of the calling thread, in and out of the kernel.
 [[nodiscard]] std::uint64_t thread_cpu_ns() noexcept;
+// How the calling thread is called in /proc and debuggers; the kernel keeps 15 bytes.
+void name_this_thread(const char* name) noexcept;
 
 }  // namespace quire::sys

@@ -10,6 +10,7 @@
 #include <csignal>
 
 #include "quire/sys/call.h"
+#include "quire/sys/internal/signal_set.h"
 
 namespace quire::sys {
 namespace {
@@ -125,6 +126,20 @@ HeldBrokenPipe::~HeldBrokenPipe() {
   if (!was_blocked_) {
     ::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
   }
+}
+
+BlockedSignals::BlockedSignals() noexcept {
+  const sigset_t set = internal::asynchronous_signals();
+  ::pthread_sigmask(SIG_BLOCK, &set, &before_);
+}
+
+BlockedSignals::~BlockedSignals() {
+  ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+}
+
+void block_signals_in_this_thread() noexcept {
+  const sigset_t set = internal::asynchronous_signals();
+  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
 }
 
 }  // namespace quire::sys

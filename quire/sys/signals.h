@@ -13,6 +13,8 @@
 // Thread-safety: install once, at the start of main(); the rest from any thread.
 #pragma once
 
+#include <signal.h>
+
 #include "quire/sys/outcome.h"
 
 namespace quire::sys {
@@ -44,5 +46,24 @@ class HeldBrokenPipe {
   bool was_blocked_ = false;
   bool was_pending_ = false;
 };
+
+// No signal handler of the program runs in this thread while the object lives, except for signals
+// that an instruction raises (SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGSYS).
+// REQUIRES: destroyed by the thread that made it, in reverse order.
+// Cost:     two system calls together. Async-signal-safe.
+class BlockedSignals {
+ public:
+  BlockedSignals() noexcept;
+  ~BlockedSignals();
+  BlockedSignals(const BlockedSignals&) = delete;
+  BlockedSignals& operator=(const BlockedSignals&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
+// The same for the rest of the thread: for a library's own threads, which must not be where a
+// signal of the program arrives. (A thread made under BlockedSignals starts that way.)
+void block_signals_in_this_thread() noexcept;
 
 }  // namespace quire::sys

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <thread>
 
 #include "quire/sys/call.h"
 #include "quire/sys/file.h"
@@ -103,6 +104,46 @@ TEST(SignalsTest, ARefusedHandlerIsAnError) {
   const auto ignored = ignore_broken_pipes();
   ASSERT_FALSE(ignored);
   EXPECT_EQ(ignored.error().value, EINVAL);
+}
+
+// --- Blocked signals -----------------------------------------------------------------------------
+
+bool is_blocked(int signal_number) {
+  sigset_t mask;
+  ::pthread_sigmask(SIG_BLOCK, nullptr, &mask);
+  return ::sigismember(&mask, signal_number) == 1;
+}
+
+TEST(BlockedSignalsTest, AllThatMayWaitAreBlockedAndNoOthers) {
+  {
+    const BlockedSignals blocked;
+    for (const int signal_number :
+         {SIGTERM, SIGINT, SIGALRM, SIGUSR1, SIGCHLD, SIGPROF, SIGRTMIN}) {
+      EXPECT_TRUE(is_blocked(signal_number)) << signal_number;
+    }
+    for (const int signal_number : {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGSYS}) {
+      EXPECT_FALSE(is_blocked(signal_number)) << signal_number;
+    }
+  }
+  EXPECT_FALSE(is_blocked(SIGTERM));
+}
+
+TEST(BlockedSignalsTest, NestedTheyEndWithTheOuterOneAndThreadsInheritThem) {
+  const BlockedSignals outer;
+  {
+    const BlockedSignals inner;
+  }
+  EXPECT_TRUE(is_blocked(SIGUSR1));
+  std::thread([] { EXPECT_TRUE(is_blocked(SIGUSR1)); }).join();
+}
+
+TEST(BlockedSignalsTest, AThreadCanBlockThemForGood) {
+  std::thread([] {
+    block_signals_in_this_thread();
+    EXPECT_TRUE(is_blocked(SIGUSR1));
+    EXPECT_FALSE(is_blocked(SIGBUS));
+  }).join();
+  EXPECT_FALSE(is_blocked(SIGUSR1));
 }
 
 }  // namespace

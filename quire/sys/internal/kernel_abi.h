@@ -17,6 +17,7 @@
 namespace quire::sys::abi {
 
 // System calls: generic numbers, on x86-64 and arm64 alike.
+inline constexpr long kSysProcessMadvise = 440;  // 5.10
 inline constexpr long kSysCachestat = 451;
 inline constexpr long kSysMseal = 462;
 
@@ -32,6 +33,66 @@ inline constexpr unsigned long kUffdioApi = _IOWR(0xAA, 0x3F, UffdioApi);
 static_assert(kUffdioApi == 0xc018aa3f);
 inline constexpr unsigned long kUffdDeviceNew = _IO(0xAA, 0x00);
 static_assert(kUffdDeviceNew == 0xaa00);
+inline constexpr std::uint64_t kUffdFeatureFlagWp = 1U << 0;
+inline constexpr std::uint64_t kUffdFeatureMissingShmem = 1U << 5;
+inline constexpr std::uint64_t kUffdFeatureSigbus = 1U << 7;
+inline constexpr std::uint64_t kUffdFeatureExactAddress = 1U << 11;
+inline constexpr std::uint64_t kUffdFeatureWpShmem = 1U << 12;
+inline constexpr std::uint64_t kUffdFeaturePoison = 1U << 14;
+struct UffdioRange {
+  std::uint64_t start;
+  std::uint64_t length;
+};
+inline constexpr std::uint64_t kUffdRegisterMissing = 1;
+inline constexpr std::uint64_t kUffdRegisterWp = 2;
+struct UffdioRegister {
+  UffdioRange range;
+  std::uint64_t mode;
+  std::uint64_t ioctls;
+};
+inline constexpr unsigned long kUffdioRegister = _IOWR(0xAA, 0x00, UffdioRegister);
+static_assert(kUffdioRegister == 0xc020aa00);
+inline constexpr unsigned long kUffdioUnregister = _IOR(0xAA, 0x01, UffdioRange);
+static_assert(kUffdioUnregister == 0x8010aa01);
+inline constexpr unsigned long kUffdioWake = _IOR(0xAA, 0x02, UffdioRange);
+static_assert(kUffdioWake == 0x8010aa02);
+inline constexpr std::uint64_t kUffdCopyWp = 2;
+struct UffdioCopy {
+  std::uint64_t to;
+  std::uint64_t from;
+  std::uint64_t length;
+  std::uint64_t mode;
+  std::int64_t done;  // Out: bytes, or minus an errno.
+};
+inline constexpr unsigned long kUffdioCopy = _IOWR(0xAA, 0x03, UffdioCopy);
+static_assert(kUffdioCopy == 0xc028aa03);
+struct UffdioFill {  // Zero page, and poison.
+  UffdioRange range;
+  std::uint64_t mode;
+  std::int64_t done;  // Out: bytes, or minus an errno.
+};
+inline constexpr unsigned long kUffdioZeropage = _IOWR(0xAA, 0x04, UffdioFill);
+static_assert(kUffdioZeropage == 0xc020aa04);
+inline constexpr unsigned long kUffdioPoison = _IOWR(0xAA, 0x08, UffdioFill);
+static_assert(kUffdioPoison == 0xc020aa08);
+inline constexpr std::uint64_t kUffdWriteProtect = 1;
+struct UffdioWriteProtect {
+  UffdioRange range;
+  std::uint64_t mode;
+};
+inline constexpr unsigned long kUffdioWriteProtect = _IOWR(0xAA, 0x06, UffdioWriteProtect);
+static_assert(kUffdioWriteProtect == 0xc018aa06);
+inline constexpr std::uint8_t kUffdEventPagefault = 0x12;
+inline constexpr std::uint64_t kUffdFaultWrite = 1;
+inline constexpr std::uint64_t kUffdFaultWp = 2;
+struct UffdMessage {
+  std::uint8_t event;
+  std::array<std::uint8_t, 7> reserved;
+  std::uint64_t flags;
+  std::uint64_t address;
+  std::uint64_t thread;
+};
+static_assert(sizeof(UffdMessage) == 32);
 
 // /proc/PID/pagemap: PAGEMAP_SCAN (6.7).
 struct PagemapScan {
@@ -58,6 +119,7 @@ inline constexpr unsigned long kPagemapScan = _IOWR('f', 16, PagemapScan);
 static_assert(kPagemapScan == 0xc0606610);
 inline constexpr std::uint64_t kPageIsPresent = 1U << 3;
 inline constexpr std::uint64_t kPageIsHuge = 1U << 6;
+inline constexpr std::uint64_t kPagemapPresent = std::uint64_t{1} << 63;  // In a word of the file.
 
 // madvise(2).
 inline constexpr int kAdviseGuardInstall = 102;  // 6.13
