@@ -251,6 +251,7 @@ void File::on_kernel_completion(const IoRequest& request) noexcept {
       }
       FileCounters::add(file.counters.syncs);
       return;
+    case IoOperation::kAwaitReadable: return;  // Never a file's.
   }
 }
 

@@ -16,9 +16,22 @@ const char* name_of(IoOperation operation) noexcept {
   switch (operation) {
     case IoOperation::kRead: return "read";
     case IoOperation::kWrite: return "write";
-    case IoOperation::kSync: break;
+    case IoOperation::kSync: return "sync";
+    case IoOperation::kAwaitReadable: break;
   }
-  return "sync";
+  return "poll";
+}
+
+std::string subject_of(const IoRequest& request) {
+  switch (request.operation) {
+    case IoOperation::kRead:
+    case IoOperation::kWrite: break;
+    case IoOperation::kSync: return request.store->name();
+    case IoOperation::kAwaitReadable: return fmt::format("descriptor {}", request.fd);
+  }
+  const ByteRange range{.offset_bytes = request.offset_bytes,
+                        .length_bytes = request.memory.size()};
+  return fmt::format("{}, {}", request.store->name(), describe(range));
 }
 
 }  // namespace
@@ -36,15 +49,11 @@ Result<std::uint64_t> IoRequest::result() const {
   if (!error) {
     return done_bytes;
   }
-  const ByteRange range{.offset_bytes = offset_bytes, .length_bytes = memory.size()};
-  std::string subject = operation == IoOperation::kSync
-                            ? store->name()
-                            : fmt::format("{}, {}", store->name(), describe(range));
   if (error.category() == std::system_category()) {
-    return fail(sys::to_error({error.value()}, name_of(operation), std::move(subject)));
+    return fail(sys::to_error({error.value()}, name_of(operation), subject_of(*this)));
   }
   return fail(
-      Error({.code = error, .operation = name_of(operation), .subject = std::move(subject)}));
+      Error({.code = error, .operation = name_of(operation), .subject = subject_of(*this)}));
 }
 
 IoQueue::IoQueue(std::unique_ptr<State> state) : state_(std::move(state)) {}

@@ -19,8 +19,13 @@
 //                request ends with all its bytes, at the end of the store, or with an error.
 // Callbacks:     run in the queue's thread, inside submit(), poll(), wait() and drain() only, and
 //                may submit more, but not poll or wait. Nothing is called twice or forgotten.
+// Awaits:        kAwaitReadable is done when its descriptor is readable, or its peer hung up, so
+//                that one thread waits for requests and for others who bring work. It has no store,
+//                reads nothing, and may take for ever; so it neither waits for its turn nor keeps
+//                others from theirs: up to kAwaitsMax are under way on top of the depth. Nothing
+//                cancels one: drain() and the destructor wait for it, so make it readable first.
 // Order:         none. A sync covers the writes that were done before it was submitted.
-// Invariants:    under way <= depth; submitted = waiting + under way + done.
+// Invariants:    under way, without awaits, <= depth; submitted = waiting + under way + done.
 // Thread-safety: one thread at a time; another one may take over when nothing is under way
 //                (checked; it gets a ring of its own, some 50 us). The Stores may be shared.
 // Blocks:        submit() when kWaitingMax requests wait already, except inside of a callback;
@@ -42,16 +47,17 @@ namespace quire {
 
 class BufferPool;
 
-enum class IoOperation : std::uint8_t { kRead, kWrite, kSync };
+enum class IoOperation : std::uint8_t { kRead, kWrite, kSync, kAwaitReadable };
 
 // One request. It belongs to the caller, stays where it is until on_done was called, and may be
 // used again then.
 struct IoRequest {
-  Store* store = nullptr;
+  Store* store = nullptr;  // Null for kAwaitReadable, and only there.
   IoOperation operation = IoOperation::kRead;
   std::uint64_t offset_bytes = 0;
   std::span<std::byte> memory = {};           // A write only reads it.
   Durability durability = Durability::kData;  // kSync only; the whole store.
+  int fd = -1;                                // kAwaitReadable only; open until on_done.
   // Called when it is done. Must not throw.
   void (*on_done)(IoRequest& request) = nullptr;
   void* context = nullptr;  // The callback's.
@@ -60,7 +66,8 @@ struct IoRequest {
   std::uint64_t done_bytes = 0;  // kRead: fewer than asked for is the end of the store.
   std::error_code error = {};
 
-  // The answer as a value: the bytes, or an Error that names store and range.
+  // The answer as a value: the bytes (of an await: none), or an Error that names store and range.
+  // An await's are EBADF, and EAGAIN where there is neither a ring nor a thread for it.
   [[nodiscard]] Result<std::uint64_t> result() const;
 };
 
@@ -79,6 +86,7 @@ struct IoQueueOptions {
   // Requests that wait for their turn at most: bounds the memory of a runaway producer.
   static constexpr std::size_t kWaitingMax = 65'536;
   static constexpr std::uint32_t kRegisteredStoresMax = 16;  // They are searched at each request.
+  static constexpr std::uint32_t kAwaitsMax = 4;  // More descriptors share one: a sys::Poller's.
 };
 
 struct IoQueueStats {
@@ -110,7 +118,8 @@ class IoQueue {
   void forget_store(const Store& store);
 
   // Takes the request; what happens to it arrives in on_done, errors of submission too.
-  // REQUIRES: the request and its memory stay until on_done.
+  // REQUIRES: the request and its memory stay until on_done; kAwaitReadable: at most kAwaitsMax are
+  //           under way (checked).
   void submit(IoRequest& request);
   // Hands what was submitted, and is not in the kernel yet, to it, and runs the completions that
   // are there. Returns them.

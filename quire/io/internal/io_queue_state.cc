@@ -26,6 +26,10 @@ constexpr int kWaitRefusalsMax = 1000;
 // there, which come ten at a time; the calls cost 0.1 us a request.
 constexpr std::size_t kEntriesPerSubmission = 2;
 
+// How long a ring with awaits in it, which refuses the wake-up, is waited on before the threads are
+// looked at: nothing else can end that wait, and looking a thousand times a second is no load.
+constexpr std::chrono::milliseconds kRefusedWait(1);
+
 std::uint32_t threads_of(const IoQueueOptions& options) noexcept {
   return options.thread_count != 0 ? options.thread_count
                                    : std::min(options.depth, IoQueueOptions::kThreadsMax);
@@ -34,12 +38,15 @@ std::uint32_t threads_of(const IoQueueOptions& options) noexcept {
 }  // namespace
 
 IoQueue::State::State(const IoQueueOptions& options)
-    : options_(options), slots_(options.depth), threads_(threads_of(options), wake_) {
-  free_.reserve(slots_.size());
+    : options_(options),
+      slots_(options.depth + IoQueueOptions::kAwaitsMax),
+      threads_(threads_of(options), wake_) {
+  free_.reserve(options.depth);
+  free_for_awaits_.reserve(IoQueueOptions::kAwaitsMax);
   ended_.reserve(slots_.size());
   running_.reserve(slots_.size());
-  for (auto slot = slots_.rbegin(); slot != slots_.rend(); ++slot) {
-    free_.push_back(&*slot);
+  for (std::size_t index = slots_.size(); index-- > 0;) {
+    (index < options.depth ? free_ : free_for_awaits_).push_back(&slots_[index]);
   }
 }
 
@@ -111,37 +118,59 @@ void IoQueue::State::forget_store(const Store& store) {
 }
 
 void IoQueue::State::submit(IoRequest& request) {
-  QUIRE_CHECK(request.store != nullptr && request.on_done != nullptr);
+  const bool is_await = request.operation == IoOperation::kAwaitReadable;
+  QUIRE_CHECK(is_await == (request.store == nullptr) && request.on_done != nullptr);
   if (!is_in_callback_) {
     enter();
-    while (waiting_.size() >= IoQueueOptions::kWaitingMax) {
+    while (waiting_.size() >= IoQueueOptions::kWaitingMax && !is_await) {
       static_cast<void>(wait(1));
     }
   }
   request.done_bytes = 0;
   request.error.clear();
   ++stats_.submitted;
-  waiting_.push_back(&request);
-  start_waiting();
+  if (is_await) {
+    start_await(request);
+  } else {
+    waiting_.push_back(&request);
+    start_waiting();
+  }
+}
+
+void IoQueue::State::start_await(IoRequest& request) {
+  QUIRE_CHECK_GE(request.fd, 0);  // poll(2) would wait for ever.
+  QUIRE_CHECK(!free_for_awaits_.empty());
+  QueueSlot& slot = *free_for_awaits_.back();
+  assign(slot, request);
+  free_for_awaits_.pop_back();
+  go(slot, ring_ != nullptr ? ring_->prepare(slot) : Next::kHandOver);
 }
 
 void IoQueue::State::start_waiting() {
   while (!waiting_.empty() && !free_.empty()) {
     QueueSlot& slot = *free_.back();
-    slot = QueueSlot();
-    slot.tag = static_cast<std::uint64_t>(&slot - slots_.data()) + 1;
-    slot.request = waiting_.front();
+    assign(slot, *waiting_.front());
     const Next next = start(slot);
     if (next == Next::kNoRoom) {
       return;  // Until a bounced read under way is done.
     }
     free_.pop_back();
     waiting_.pop_front();
-    stats_.under_way_max = std::max<std::uint64_t>(stats_.under_way_max, under_way());
-    follow(slot, next);
-    if (ring_ != nullptr && ring_->prepared() >= kEntriesPerSubmission) {
-      flush();
-    }
+    go(slot, next);
+  }
+}
+
+void IoQueue::State::assign(QueueSlot& slot, IoRequest& request) const {
+  slot = QueueSlot();
+  slot.tag = static_cast<std::uint64_t>(&slot - slots_.data()) + 1;
+  slot.request = &request;
+}
+
+void IoQueue::State::go(QueueSlot& slot, Next next) {
+  stats_.under_way_max = std::max<std::uint64_t>(stats_.under_way_max, under_way());
+  follow(slot, next);
+  if (ring_ != nullptr && ring_->prepared() >= kEntriesPerSubmission) {
+    flush();
   }
 }
 
@@ -214,13 +243,13 @@ void IoQueue::State::flush() {
     return;
   }
   const sys::Outcome<void> flushed = ring_->flush(0);
-  if (!flushed && ring_->ready() == 0 && ring_->requests_in_kernel() == 0) {
+  if (!flushed && ring_->ready() == 0 && ring_->transfers_in_kernel() == 0) {
     take_back(flushed.error());
   }
 }
 
-// Until something under way may be done. Where only the ring has work, and nothing waits for room,
-// `count` of it.
+// Until something under way may be done. Where only the ring has work, nothing waits for room, and
+// no callback may be needed for an await to end, `count` of it.
 void IoQueue::State::block(std::size_t count) {
   if (ring_ == nullptr || ring_->requests_in_flight() == 0) {
     threads_.wait_done();
@@ -230,17 +259,21 @@ void IoQueue::State::block(std::size_t count) {
     ring_->arm_wake();
     count = 1;
   }
-  block_in_ring(std::min<std::size_t>(waiting_.empty() ? count : 1, ring_->requests_in_flight()));
+  const bool may_gather = waiting_.empty() && ring_->awaits_in_flight() == 0;
+  block_in_ring(std::min<std::size_t>(may_gather ? count : 1, ring_->requests_in_flight()));
 }
 
 void IoQueue::State::block_in_ring(std::size_t count) {
   const sys::Outcome<void> waited = ring_->flush(static_cast<std::uint32_t>(count));
   if (waited || ring_->ready() > 0) {
     wait_refusals_ = 0;
-  } else if (ring_->requests_in_kernel() == 0) {
-    take_back(waited.error());
-  } else {
+  } else if (ring_->transfers_in_kernel() > 0) {
     wait_for_ring();
+  } else {
+    take_back(waited.error());
+    if (ring_->awaits_in_flight() > 0) {
+      wait_for_ring(kRefusedWait);  // For what has gone to threads, too: nobody can wake us up.
+    }
   }
 }
 
@@ -268,8 +301,8 @@ void IoQueue::State::interrupt() {
   threads_.interrupt();
 }
 
-void IoQueue::State::wait_for_ring() {
-  wait_refusals_ = ring_->wait(1) ? 0 : wait_refusals_ + 1;
+void IoQueue::State::wait_for_ring(std::optional<std::chrono::nanoseconds> timeout) {
+  wait_refusals_ = ring_->wait(1, timeout) ? 0 : wait_refusals_ + 1;
   QUIRE_CHECK_LT(wait_refusals_, kWaitRefusalsMax);
 }
 
@@ -316,7 +349,7 @@ void IoQueue::State::finish(QueueSlot& slot) {
   request.error = slot.error;
   const bool is_kernels = slot.is_kernels;
   slot.bounce.reset();
-  free_.push_back(&slot);
+  (slot.is_await() ? free_for_awaits_ : free_).push_back(&slot);
   ++stats_.completed;
   stats_.failed += request.error ? 1 : 0;
   if (is_kernels) {
@@ -371,11 +404,12 @@ std::string IoQueue::State::explain() const {
 }
 
 void IoQueue::State::check_invariants() const {
-  QUIRE_CHECK_LE(free_.size(), slots_.size());
+  QUIRE_CHECK_LE(free_.size(), options_.depth);
+  QUIRE_CHECK_LE(free_for_awaits_.size(), IoQueueOptions::kAwaitsMax);
   QUIRE_CHECK_EQ(stats_.submitted, waiting_.size() + under_way() + stats_.completed);
   const std::size_t in_ring = ring_ != nullptr ? ring_->requests_in_flight() : 0;
   QUIRE_CHECK_EQ(under_way(), in_ring + threads_.outstanding() + ended_.size());
-  QUIRE_CHECK(waiting_.empty() || under_way() > 0);
+  QUIRE_CHECK(waiting_.empty() || free_.size() < options_.depth);
 }
 
 }  // namespace quire

@@ -3,7 +3,7 @@
 // IoQueue::State: which request goes where, and what happens when.
 //
 //   submit() --> waiting_ --free slot--> start() --+--> RingPath ----+--> ended_ --> callbacks
-//                                                  '--> ThreadPath --'
+//           '--an await, its own slot-->           '--> ThreadPath --'
 //
 //   poll(), wait()   flush() or block(), collect() to ended_, run_callbacks(), settle()
 //
@@ -11,14 +11,17 @@
 //
 // Invariants:    a slot is free, in the ring, with the threads, or ended (check_invariants());
 //                outside of a callback, requests wait only while none of the slots is free or no
-//                bounce buffer is.
+//                bounce buffer is; awaits never. Nothing waits for an await alone while something
+//                else is under way: it may be a callback that makes its descriptor readable.
 // Thread-safety: as IoQueue.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,7 +49,9 @@ class IoQueue::State {
   void interrupt();
 
   [[nodiscard]] bool is_idle() const noexcept { return waiting_.empty() && under_way() == 0; }
-  [[nodiscard]] std::size_t under_way() const noexcept { return slots_.size() - free_.size(); }
+  [[nodiscard]] std::size_t under_way() const noexcept {
+    return slots_.size() - free_.size() - free_for_awaits_.size();
+  }
   [[nodiscard]] IoEngine engine() const noexcept {
     return ring_ != nullptr ? IoEngine::kRing : IoEngine::kThreads;
   }
@@ -58,7 +63,10 @@ class IoQueue::State {
   sys::Outcome<void> open_ring();
   void give_up_ring(sys::Errno cause);
   void enter();
+  void start_await(IoRequest& request);
   void start_waiting();
+  void assign(internal::QueueSlot& slot, IoRequest& request) const;
+  void go(internal::QueueSlot& slot, internal::Next next);
   [[nodiscard]] internal::Next start(internal::QueueSlot& slot);
   void follow(internal::QueueSlot& slot, internal::Next next);
   void hand_over(internal::QueueSlot& slot);
@@ -66,15 +74,16 @@ class IoQueue::State {
   void block(std::size_t count);
   void block_in_ring(std::size_t count);
   void take_back(sys::Errno refusal);
-  void wait_for_ring();
+  void wait_for_ring(std::optional<std::chrono::nanoseconds> timeout = {});
   void collect();
   std::size_t run_callbacks();
   void finish(internal::QueueSlot& slot);
   void settle();
 
   const IoQueueOptions options_;
-  std::vector<internal::QueueSlot> slots_;
+  std::vector<internal::QueueSlot> slots_;  // `depth` of them, then those for awaits.
   std::vector<internal::QueueSlot*> free_;
+  std::vector<internal::QueueSlot*> free_for_awaits_;
   std::deque<IoRequest*> waiting_;
   std::vector<internal::QueueSlot*> ended_;    // Whose callbacks come next ...
   std::vector<internal::QueueSlot*> running_;  // ... and those that run now.

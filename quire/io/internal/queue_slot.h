@@ -33,6 +33,9 @@ struct QueueSlot {
   bool was_bounced = false;
   std::uint32_t tries = 0;  // That were interrupted, in a row.
 
+  [[nodiscard]] bool is_await() const noexcept {
+    return request->operation == IoOperation::kAwaitReadable;
+  }
   [[nodiscard]] std::span<std::byte> rest() const noexcept {
     return request->memory.subspan(done_bytes);
   }

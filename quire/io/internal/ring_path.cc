@@ -33,23 +33,28 @@ std::error_code to_code(int value) noexcept {
   return {value, std::system_category()};
 }
 
+// One for each slot of the queue, and the wake-up.
+std::uint32_t entries_of(const IoQueueOptions& options) noexcept {
+  return options.depth + IoQueueOptions::kAwaitsMax + 1;
+}
+
 }  // namespace
 
 sys::Outcome<std::unique_ptr<RingPath>> RingPath::open(const IoQueueOptions& options,
                                                        const sys::Descriptor& wake) {
-  sys::Ring ring = QUIRE_TRY(sys::Ring::open({.submission_entries = options.depth + 1}));
+  sys::Ring ring = QUIRE_TRY(sys::Ring::open({.submission_entries = entries_of(options)}));
   return std::unique_ptr<RingPath>(new RingPath(std::move(ring), options, wake));
 }
 
 RingPath::RingPath(sys::Ring ring, const IoQueueOptions& options, const sys::Descriptor& wake)
     : ring_(std::move(ring)), options_(options), wake_(wake) {
-  prepared_.reserve(options.depth + 1);
+  prepared_.reserve(entries_of(options));
   register_all();
 }
 
 sys::Outcome<void> RingPath::adopt() {
   QUIRE_CHECK_EQ(ring_.in_flight(), 0U);
-  sys::Ring ring = QUIRE_TRY(sys::Ring::open({.submission_entries = options_.depth + 1}));
+  sys::Ring ring = QUIRE_TRY(sys::Ring::open({.submission_entries = entries_of(options_)}));
   system_calls_before_ += ring_.system_calls();
   ring_ = std::move(ring);
   owner_ = std::this_thread::get_id();
@@ -127,6 +132,9 @@ sys::RingFile RingPath::file_of(const KernelTarget& target) const noexcept {
 // --- preparing ----------------------------------------------------------------------------------
 
 Next RingPath::prepare(QueueSlot& slot) {
+  if (slot.is_await()) {
+    return prepare_await(slot);
+  }
   const KernelTarget& target = *slot.request->store->kernel_target();
   if (slot.rest().size() > kFileOffsetMax - std::min(slot.position_bytes(), kFileOffsetMax)) {
     return Next::kHandOver;  // Beyond any file: the Store says what that means.
@@ -229,6 +237,15 @@ Next RingPath::prepare_write(QueueSlot& slot, const KernelTarget& target) {
   return Next::kUnderWay;
 }
 
+// Not the kernel's as transfers are: there is no Store to be told of its end.
+Next RingPath::prepare_await(QueueSlot& slot) {
+  QUIRE_CHECK(ring_.prepare_poll(sys::ring_file(slot.request->fd), sys::PollFor::kReadable,
+                                 entry_of(slot)));
+  prepared_.push_back(&slot);
+  ++awaits_in_flight_;
+  return Next::kUnderWay;
+}
+
 sys::EntryOptions RingPath::entry_of(const QueueSlot& slot) noexcept {
   return {.tag = slot.tag, .force_async = slot.tries > 0};
 }
@@ -252,8 +269,12 @@ std::optional<std::uint16_t> RingPath::registered_index(
 // --- completing ---------------------------------------------------------------------------------
 
 Next RingPath::complete(QueueSlot& slot, const sys::Outcome<std::uint32_t>& outcome) {
+  awaits_in_flight_ -= slot.is_await() ? 1 : 0;
   if (!outcome) {
     return on_error(slot, outcome.error());
+  }
+  if (slot.is_await()) {
+    return Next::kDone;
   }
   slot.tries = 0;
   const std::uint64_t moved_bytes = *outcome;
@@ -328,15 +349,15 @@ sys::Outcome<void> RingPath::flush(std::uint32_t wait_count) {
   return {};
 }
 
-std::uint32_t RingPath::requests_in_kernel() const noexcept {
-  const bool is_wake_prepared =
-      std::find(prepared_.begin(), prepared_.end(), nullptr) != prepared_.end();
-  const std::uint32_t in_kernel = ring_.in_flight() - ring_.unsubmitted();
-  return in_kernel - (is_wake_armed_ && !is_wake_prepared ? 1 : 0);
+std::uint32_t RingPath::transfers_in_kernel() const noexcept {
+  const auto transfers_prepared = std::ranges::count_if(
+      prepared_, [](const QueueSlot* slot) { return slot != nullptr && !slot->is_await(); });
+  return requests_in_flight() - awaits_in_flight_ - static_cast<std::uint32_t>(transfers_prepared);
 }
 
-sys::Outcome<void> RingPath::wait(std::uint32_t count) {
-  QUIRE_TRY(ring_.wait(count));
+sys::Outcome<void> RingPath::wait(std::uint32_t count,
+                                  std::optional<std::chrono::nanoseconds> timeout) {
+  QUIRE_TRY(ring_.wait(count, timeout));
   return {};
 }
 
@@ -344,6 +365,7 @@ void RingPath::take_back(std::vector<QueueSlot*>& slots) {
   QUIRE_CHECK_EQ(ring_.drop_unsubmitted(), prepared_.size());
   for (QueueSlot* slot : prepared_) {
     if (slot != nullptr) {
+      awaits_in_flight_ -= slot->is_await() ? 1 : 0;
       slots.push_back(slot);
     } else {
       is_wake_armed_ = false;

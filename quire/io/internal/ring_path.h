@@ -10,6 +10,7 @@
 //   in a registered buffer        the same, without pinning
 //   otherwise, a read             whole blocks into a bounce buffer, the wanted bytes copied out
 //   otherwise, a write            kHandOver: the Store knows how to keep the neighbours' bytes
+//   an await                      a poll of its descriptor
 //
 // What the kernel refuses as such (EINVAL, EOPNOTSUPP, EAGAIN again and again) is handed over too:
 // the Store knows what to do instead, or why it fails.
@@ -20,6 +21,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -54,22 +56,24 @@ class RingPath {
   void forget_target(const KernelTarget& target);
 
   // Prepares the next entry of a slot. kNoRoom: no bounce buffer is free, nothing was done.
-  // REQUIRES: a read or write of a store with a kernel_target(); something is left to do.
+  // REQUIRES: a read or write of a store with a kernel_target(), and something is left to do; or
+  //           an await.
   [[nodiscard]] Next prepare(QueueSlot& slot);
   // Takes the result of a slot's entry: kUnderWay when the rest has been prepared.
   [[nodiscard]] Next complete(QueueSlot& slot, const sys::Outcome<std::uint32_t>& outcome);
 
-  // From now on a signal of the wake-up ends a wait, once.
   // Entries that the kernel does not have yet.
   [[nodiscard]] std::size_t prepared() const noexcept { return prepared_.size(); }
+  // From now on a signal of the wake-up ends a wait, once.
   void arm_wake();
   [[nodiscard]] bool is_wake_armed() const noexcept { return is_wake_armed_; }
 
   // Hands what is prepared to the kernel and waits for `wait_count` completions. Errors: of
   // Ring::submit_and_wait(); what the kernel did not take stays prepared.
   [[nodiscard]] sys::Outcome<void> flush(std::uint32_t wait_count);
-  // Waits without submitting.
-  [[nodiscard]] sys::Outcome<void> wait(std::uint32_t count);
+  // Waits without submitting, until the time is over at the latest.
+  [[nodiscard]] sys::Outcome<void> wait(std::uint32_t count,
+                                        std::optional<std::chrono::nanoseconds> timeout);
   // What is prepared and not in the kernel comes back.
   void take_back(std::vector<QueueSlot*>& slots);
 
@@ -89,8 +93,10 @@ class RingPath {
   [[nodiscard]] std::uint32_t requests_in_flight() const noexcept {
     return ring_.in_flight() - (is_wake_armed_ ? 1 : 0);
   }
-  // Those of them in the kernel.
-  [[nodiscard]] std::uint32_t requests_in_kernel() const noexcept;
+  // Those of them that are awaits, which may never end.
+  [[nodiscard]] std::uint32_t awaits_in_flight() const noexcept { return awaits_in_flight_; }
+  // Those that are none, and in the kernel: they end whatever anybody does.
+  [[nodiscard]] std::uint32_t transfers_in_kernel() const noexcept;
   [[nodiscard]] std::uint32_t ready() const noexcept { return ring_.ready(); }
   [[nodiscard]] std::uint64_t system_calls() const noexcept {
     return system_calls_before_ + ring_.system_calls();
@@ -112,6 +118,7 @@ class RingPath {
   [[nodiscard]] Next prepare_read(QueueSlot& slot, const KernelTarget& target);
   [[nodiscard]] Next prepare_bounced(QueueSlot& slot, const KernelTarget& target);
   [[nodiscard]] Next prepare_write(QueueSlot& slot, const KernelTarget& target);
+  [[nodiscard]] Next prepare_await(QueueSlot& slot);
   [[nodiscard]] bool make_bounce_pool();
   [[nodiscard]] static sys::EntryOptions entry_of(const QueueSlot& slot) noexcept;
   void enter_read(QueueSlot& slot, const KernelTarget& target, std::span<std::byte> memory,
@@ -133,6 +140,7 @@ class RingPath {
   bool has_file_table_ = false;
   // By slot of the registered files; null: empty.
   std::array<const KernelTarget*, IoQueueOptions::kRegisteredStoresMax> registered_targets_{};
+  std::uint32_t awaits_in_flight_ = 0;
   bool is_wake_armed_ = false;
   std::array<std::byte, sys::kEventBytes> wake_bytes_{};
   std::vector<QueueSlot*>

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quire/io/internal/thread_path.h"
 
+#include <algorithm>
+#include <cerrno>
+#include <iterator>
 #include <system_error>
 #include <utility>
 
 #include "quire/sys/event.h"
+#include "quire/sys/file.h"
 
 namespace quire::internal {
 namespace {
@@ -32,13 +36,18 @@ void perform(QueueSlot& slot) {
       keep(slot, request.store->write(slot.position_bytes(), slot.rest()));
       break;
     case IoOperation::kSync: keep(slot, request.store->sync(request.durability)); break;
+    case IoOperation::kAwaitReadable:
+      if (const auto readable = sys::wait_readable(request.fd, -1); !readable) {
+        slot.error = {readable.error().value, std::system_category()};
+      }
+      break;
   }
 }
 
 }  // namespace
 
 ThreadPath::ThreadPath(std::uint32_t thread_count_max, const sys::Descriptor& wake)
-    : thread_count_max_(thread_count_max), wake_(wake) {}
+    : wake_(wake), transfers_(thread_count_max) {}
 
 ThreadPath::~ThreadPath() {
   QUIRE_CHECK_EQ(outstanding_, 0U);
@@ -46,9 +55,11 @@ ThreadPath::~ThreadPath() {
   {
     const MutexLock lock(mutex_);
     is_ending_ = true;
-    threads.swap(threads_);
+    for (Crew* crew : {&transfers_, &awaits_}) {
+      std::ranges::move(crew->threads, std::back_inserter(threads));
+      crew->has_work.notify_all();
+    }
   }
-  has_work_.notify_all();
   for (std::thread& thread : threads) {
     thread.join();
   }
@@ -57,29 +68,39 @@ ThreadPath::~ThreadPath() {
 void ThreadPath::start(QueueSlot& slot) {
   slot.is_kernels = false;
   ++outstanding_;
-  bool has_thread = false;
   {
     const MutexLock lock(mutex_);
-    if (idle_count_ <= todo_.size() && threads_.size() < thread_count_max_) {
-      start_thread();
-    }
-    has_thread = !threads_.empty();
-    if (has_thread) {
-      todo_.push_back(&slot);
+    if (post(slot.is_await() ? awaits_ : transfers_, slot)) {
+      return;
     }
   }
-  if (has_thread) {
-    has_work_.notify_one();
-    return;
+  if (slot.is_await()) {
+    slot.error = {EAGAIN, std::system_category()};
+  } else {
+    perform(slot);
   }
-  perform(slot);
   const MutexLock lock(mutex_);
   done_.push_back(&slot);
 }
 
-void ThreadPath::start_thread() {
+// False: there is no thread for it.
+bool ThreadPath::post(Crew& crew, QueueSlot& slot) {
+  if (crew.unfinished_count >= crew.threads.size() && crew.threads.size() < crew.thread_count_max) {
+    start_thread(crew);
+  }
+  const std::size_t wanted = slot.is_await() ? crew.unfinished_count + 1 : 1;
+  if (crew.threads.size() < wanted) {
+    return false;
+  }
+  ++crew.unfinished_count;
+  crew.todo.push_back(&slot);
+  crew.has_work.notify_one();
+  return true;
+}
+
+void ThreadPath::start_thread(Crew& crew) {
   try {
-    threads_.emplace_back([this] { work(); });
+    crew.threads.emplace_back([this, &crew] { work(crew); });
   } catch (const std::system_error&) {
     // RLIMIT_NPROC or a pids cgroup: as many as there are do the same work.
   }
@@ -119,25 +140,24 @@ void ThreadPath::interrupt() {
   has_done_.notify_one();
 }
 
-void ThreadPath::work() {
+void ThreadPath::work(Crew& crew) {
   for (;;) {
     QueueSlot* slot = nullptr;
     {
       const MutexLock lock(mutex_);
-      ++idle_count_;
-      while (todo_.empty() && !is_ending_) {
-        has_work_.wait(mutex_);
+      while (crew.todo.empty() && !is_ending_) {
+        crew.has_work.wait(mutex_);
       }
-      --idle_count_;
-      if (todo_.empty()) {
+      if (crew.todo.empty()) {
         return;
       }
-      slot = todo_.front();
-      todo_.pop_front();
+      slot = crew.todo.front();
+      crew.todo.pop_front();
     }
     perform(*slot);
     {
       const MutexLock lock(mutex_);
+      --crew.unfinished_count;
       done_.push_back(slot);
     }
     has_done_.notify_one();

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ThreadPath: does requests by calling their Store, in a few threads. For stores that the kernel
-// does not know, for what a ring cannot do, and for machines without rings.
+// ThreadPath: does requests by calling their Store, or poll(2), in a few threads. For stores that
+// the kernel does not know, for what a ring cannot do, and for machines without rings.
 //
 // Threads are started when there is more to do than threads to do it; where none can be had, the
 // queue's thread does the request itself, which is slow and right.
+//
+// An await may keep its thread for ever, so awaits have threads of their own, one each; where none
+// can be had for one, it fails with EAGAIN.
 //
 // Invariants:    started = done and taken + done and waiting + under way; a slot belongs to this
 //                object from start() until take_done() gives it back.
@@ -47,22 +50,31 @@ class ThreadPath {
   [[nodiscard]] std::size_t outstanding() const noexcept { return outstanding_; }
 
  private:
-  void work();
-  void start_thread() QUIRE_REQUIRES(mutex_);
+  // Threads, and what they do.
+  struct Crew {
+    explicit Crew(std::uint32_t count_max) : thread_count_max(count_max) {}
 
-  const std::uint32_t thread_count_max_;
+    const std::uint32_t thread_count_max;
+    CondVar has_work;
+    std::deque<QueueSlot*> todo;
+    std::size_t unfinished_count = 0;  // To do, and being done.
+    std::vector<std::thread> threads;
+  };
+
+  void work(Crew& crew);
+  bool post(Crew& crew, QueueSlot& slot) QUIRE_REQUIRES(mutex_);
+  void start_thread(Crew& crew) QUIRE_REQUIRES(mutex_);
+
   const sys::Descriptor& wake_;
   std::size_t outstanding_ = 0;
 
   Mutex mutex_;
-  CondVar has_work_;
   CondVar has_done_;
-  std::deque<QueueSlot*> todo_ QUIRE_GUARDED_BY(mutex_);
   std::vector<QueueSlot*> done_ QUIRE_GUARDED_BY(mutex_);
-  std::size_t idle_count_ QUIRE_GUARDED_BY(mutex_) = 0;
   bool is_interrupted_ QUIRE_GUARDED_BY(mutex_) = false;
   bool is_ending_ QUIRE_GUARDED_BY(mutex_) = false;
-  std::vector<std::thread> threads_ QUIRE_GUARDED_BY(mutex_);
+  Crew transfers_ QUIRE_GUARDED_BY(mutex_);
+  Crew awaits_ QUIRE_GUARDED_BY(mutex_){IoQueueOptions::kAwaitsMax};
 };
 
 }  // namespace quire::internal
