@@ -206,7 +206,7 @@ void add_cp(CLI::App& app, Session& session) {
   CLI::App& verb = session.add_verb(
       app,
       {.name = "cp",
-       .summary = "Copy files and trees, whole or not at all; share blocks where that can be.",
+       .summary = "Copy files and trees, whole or not at all; share blocks if possible.",
        .example = "quire cp --verify --durability all data.bin /mnt/backup/\n"
                   "  quire cp --json /srv/index /srv/index.copy"},
       [given](Session& running) { return run_cp(running, *given); });
