@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quire/pager/internal/area_state.h"
+
+#include <algorithm>
+#include <array>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "quire/base/check.h"
+#include "quire/pager/internal/pager_core.h"
+#include "quire/pager/internal/service.h"
+#include "quire/sys/signals.h"
+
+namespace quire::internal {
+namespace {
+
+StreamOptions stream_options(const PagerCore& core) {
+  const std::uint64_t granule = core.geometry.granule.bytes();
+  const std::uint64_t largest = core.geometry.window_bytes;
+  return {
+      .granule_bytes = granule,
+      .window_bytes_min =
+          std::min<std::uint64_t>(std::max<std::uint64_t>(16_KiB, granule), largest),
+      .window_bytes_max = largest,
+      .windows_ahead = std::min(core.options.read_ahead_windows, StreamDetector::kWindowsAheadMax)};
+}
+
+constexpr std::chrono::milliseconds kNap{100};
+
+StreamAdvice stream_advice(Pattern pattern) noexcept {
+  switch (pattern) {
+    case Pattern::kRandom: return StreamAdvice::kRandom;
+    case Pattern::kSequential: return StreamAdvice::kSequential;
+    default: return StreamAdvice::kNone;
+  }
+}
+
+}  // namespace
+
+AreaState::AreaState(std::shared_ptr<PagerCore> owner, std::shared_ptr<Store> bytes,
+                     const AreaOptions& chosen)
+    : core(std::move(owner)),
+      store(std::move(bytes)),
+      options(chosen),
+      granule(core->geometry.granule),
+      streams_(stream_options(*core)) {}
+
+Result<std::shared_ptr<AreaState>> AreaState::open(std::shared_ptr<PagerCore> core,
+                                                   std::shared_ptr<Store> store,
+                                                   const AreaOptions& options) {
+  const std::uint64_t size_bytes = QUIRE_TRY(store->size_bytes());
+  std::shared_ptr<AreaState> area(new AreaState(std::move(core), std::move(store), options));
+  area->size_bytes_.store(size_bytes);
+  area->blank_from_.store(area->granule_count());
+  const PageSize page = sys::os_page_size();
+  const std::uint64_t reserve_bytes =
+      round_up(std::max({size_bytes, options.reserve_bytes, page.bytes()}), area->granule);
+  area->frames =
+      QUIRE_TRY(Frames::make({.name = area->store->name(),
+                              .size_bytes = size_bytes,
+                              .reserve_bytes = reserve_bytes,
+                              .granule_bytes = area->granule.bytes(),
+                              .is_writable = options.is_writable,
+                              .delivery = area->is_inline() ? sys::FaultDelivery::kSignals
+                                                            : sys::FaultDelivery::kMessages}));
+  area->table = QUIRE_TRY(GranuleTable::make(reserve_bytes >> area->granule.shift()));
+  area->table.count_dirty_in(area->core->dirty_granules);
+  if (!area->is_inline()) {
+    area->table.set_on_awaited(
+        [](void* context, std::uint64_t index) noexcept {
+          auto& self = *static_cast<AreaState*>(context);
+          const ByteRange memory = self.memory_of(index, 1);
+          static_cast<void>(self.frames->wake(memory.offset_bytes, memory.length_bytes));
+        },
+        area.get());
+  }
+  area->slot =
+      QUIRE_TRY(RangeRegistry::of_process().add(area->frames->view(), reserve_bytes, area.get()));
+  area->is_registered_ = true;
+  area->core->evictor.add_area(*area);
+  area->core->areas.fetch_add(1);
+  QUIRE_TRY(area->core->service->add_area(*area));
+  return area;
+}
+
+AreaState::~AreaState() {
+  shut_down();
+}
+
+// --- Places -------------------------------------------------------------------------------------
+
+ByteRange AreaState::memory_of(std::uint64_t first, std::uint64_t count) const noexcept {
+  // Of the memfd, which is the longer one while the size changes.
+  const std::uint64_t end_bytes = round_up(frames->size_bytes(), sys::os_page_size());
+  return intersect({offset_of(first), count << granule.shift()}, {0, end_bytes});
+}
+
+ByteRange AreaState::stored_of(std::uint64_t first, std::uint64_t count) const noexcept {
+  return intersect({offset_of(first), count << granule.shift()}, {0, size_bytes()});
+}
+
+AreaState::Stretch AreaState::stretch_of(ByteRange range) const noexcept {
+  return {range.offset_bytes >> granule.shift(), pages_touched(range, granule).value};
+}
+
+Result<ByteRange> AreaState::resolve(ByteRange range, const char* operation) const {
+  if (Service::is_in_forked_child() || is_closing()) {
+    return quire::fail(
+        make_error(Errc::kClosed, operation, store->name(),
+                   Service::is_in_forked_child() ? "a forked child does not inherit paged areas"
+                                                 : "the area is closed",
+                   Service::is_in_forked_child() ? "map the file in the child" : ""));
+  }
+  const Result<ByteRange> resolved = resolve_range(range, size_bytes());
+  if (!resolved) {
+    return quire::fail(resolved.error().about(operation, store->name()));
+  }
+  return *resolved;
+}
+
+// --- State --------------------------------------------------------------------------------------
+
+void AreaState::on_gone(std::uint64_t count) noexcept {
+  counters.resident_granules.subtract(count);
+}
+
+void AreaState::end_service() noexcept {
+  // Read before: when the last one has left, the area may be gone.
+  PagerCore& owner = *core;
+  const bool closes = is_closing();
+  if (in_service_.fetch_sub(1) == 1 && closes) {
+    owner.written.advance();
+  }
+}
+
+FillPlan AreaState::plan_fill(std::uint64_t index) noexcept {
+  FillPlan plan;
+  plan.demand = {index, 1};
+  const Pattern advice = advices.at(offset_of(index));
+  const std::uint64_t count = granule_count();
+  if (advice == Pattern::kRandom || index >= count) {
+    return plan;
+  }
+  const sys::FutexLockGuard guard(streams_lock_);
+  return streams_.on_fault(index, count, stream_advice(advice));
+}
+
+FillPlan AreaState::plan_tripwire(std::uint64_t index) noexcept {
+  const Pattern advice = advices.at(offset_of(index));
+  const std::uint64_t count = granule_count();
+  if (index >= count) {
+    return {};
+  }
+  const sys::FutexLockGuard guard(streams_lock_);
+  return streams_.on_tripwire(index, count, stream_advice(advice));
+}
+
+// --- Errors -------------------------------------------------------------------------------------
+
+void AreaState::note_fill_error(std::uint64_t index, std::error_code cause) noexcept {
+  int none = 0;
+  // The first one stays. The rest is written before anybody can be told of it but by chance.
+  fill_error_offset_.store(offset_of(index));
+  fill_error_is_ours_.store(cause.category() == quire_category());
+  static_cast<void>(fill_error_value_.compare_exchange_strong(none, cause.value()));
+}
+
+void AreaState::note_write_error(const Error& error) {
+  const MutexLock lock(error_mutex_);
+  if (!write_error_) {
+    write_error_ = error;
+  }
+}
+
+void AreaState::clear_write_error() {
+  const MutexLock lock(error_mutex_);
+  write_error_.reset();
+}
+
+Result<void> AreaState::check_zeros() const {
+  if (!has_zeros_.load() || !options.is_writable) {
+    return {};
+  }
+  return quire::fail(make_error(Errc::kFailed, "write back", store->name(),
+                                "zeros stand where bytes could not be read: nothing is written "
+                                "back any more",
+                                "check() has the cause; map the file again"));
+}
+
+Result<void> AreaState::check_writes() const {
+  QUIRE_TRY(check_zeros());
+  const MutexLock lock(error_mutex_);
+  return write_error_ ? Result<void>(quire::fail(*write_error_)) : Result<void>();
+}
+
+Result<void> AreaState::check() const {
+  {
+    const MutexLock lock(error_mutex_);
+    if (write_error_) {
+      return quire::fail(*write_error_);
+    }
+  }
+  const int value = fill_error_value_.load();
+  if (value == 0) {
+    return {};
+  }
+  const std::error_code code = fill_error_is_ours_.load()
+                                   ? make_error_code(static_cast<Errc>(value))
+                                   : std::error_code(value, std::system_category());
+  const ByteRange range{fill_error_offset_.load(), granule.bytes()};
+  return quire::fail(Error({.code = code,
+                            .operation = "fault",
+                            .subject = store->name() + ", " + describe(range),
+                            .cause = code.message(),
+                            .remedy = "pin() gives an Error where a pointer gives a signal"}));
+}
+
+AreaStats AreaState::stats() const {
+  AreaStats stats;
+  stats.faults = counters.faults.get();
+  stats.load_misses = counters.load_misses.get();
+  stats.store_misses = counters.store_misses.get();
+  stats.store_upgrades = counters.store_upgrades.get();
+  stats.waits = counters.waits.get();
+  stats.tripwires = counters.tripwires.get();
+  stats.failed_fills = counters.failed_fills.get();
+  stats.reads = counters.reads.get();
+  stats.read_bytes = counters.read_bytes.get();
+  stats.read_ahead_bytes = counters.read_ahead_bytes.get();
+  stats.zero_fills = counters.zero_fills.get();
+  stats.writes = counters.writes.get();
+  stats.write_bytes = counters.write_bytes.get();
+  stats.evicted = counters.evicted.get();
+  stats.redirtied = counters.redirtied.get();
+  stats.resident_bytes = counters.resident_granules.get() << granule.shift();
+  stats.dirty_bytes = table.dirty_count() << granule.shift();
+  return stats;
+}
+
+void AreaState::check_invariants() const {
+  table.check_invariants();
+  std::uint64_t resident = 0;
+  const std::uint64_t count = granule_count();
+  for (std::uint64_t i = table.next_in_use(0); i < count; i = table.next_in_use(i + 1)) {
+    resident += table.word(i).is_resident() ? 1 : 0;
+  }
+  QUIRE_CHECK_EQ(resident, counters.resident_granules.get());
+}
+
+// --- Resizing -----------------------------------------------------------------------------------
+
+void AreaState::note_written(std::uint64_t end_bytes) noexcept {
+  const std::uint64_t end = (end_bytes + granule.mask()) >> granule.shift();
+  std::uint64_t blank = blank_from_.load();
+  while (blank < end && !blank_from_.compare_exchange_weak(blank, end)) {
+  }
+}
+
+Result<void> AreaState::resize(std::uint64_t new_bytes) {
+  const std::uint64_t old_bytes = size_bytes();
+  if (new_bytes > frames->reserved_bytes()) {
+    return quire::fail(
+        make_error(Errc::kLimit, "resize", store->name(),
+                   fmt::format("{} are reserved for it", human_bytes(frames->reserved_bytes())),
+                   fmt::format("map it with .reserve_bytes = {}", new_bytes)));
+  }
+  if (new_bytes > old_bytes) {
+    return grow(old_bytes, new_bytes);
+  }
+  return new_bytes < old_bytes ? shrink(old_bytes, new_bytes) : Result<void>();
+}
+
+Result<void> AreaState::grow(std::uint64_t old_bytes, std::uint64_t new_bytes) {
+  if (options.space == Space::kSecured) {
+    const Result<void> secured = store->allocate({old_bytes, new_bytes - old_bytes});
+    if (!secured && secured.error().code() != Errc::kUnsupported) {
+      return quire::fail(secured.error().about("resize", store->name()));
+    }
+    if (!secured) {
+      QUIRE_TRY(store->resize(new_bytes));
+    }
+  } else {
+    QUIRE_TRY(store->resize(new_bytes));
+  }
+  const sys::Outcome<void> sized = frames->set_size(new_bytes);
+  if (!sized) {
+    return quire::fail(sys::to_error(sized.error(), "resize", store->name()));
+  }
+  size_bytes_.store(new_bytes);
+  return {};
+}
+
+Result<void> AreaState::shrink(std::uint64_t old_bytes, std::uint64_t new_bytes) {
+  const std::uint64_t first_gone = (new_bytes + granule.mask()) >> granule.shift();
+  // From here on nobody begins anything beyond the new end.
+  size_bytes_.store(new_bytes);
+  if (!discard_from(first_gone)) {
+    size_bytes_.store(old_bytes);
+    return quire::fail(make_error(Errc::kFailed, "resize", store->name(),
+                                  "something past the new end is pinned", "release the Pin first"));
+  }
+  std::uint64_t blank = blank_from_.load();
+  while (blank > first_gone && !blank_from_.compare_exchange_weak(blank, first_gone)) {
+  }
+  await_write_of(new_bytes >> granule.shift());
+  const sys::Outcome<void> sized = frames->set_size(new_bytes);
+  if (!sized) {
+    return quire::fail(sys::to_error(sized.error(), "resize", store->name()));
+  }
+  return store->resize(new_bytes);
+}
+
+// A write of it that began with the old size would make the store longer again.
+void AreaState::await_write_of(std::uint64_t index) noexcept {
+  for (;;) {
+    const std::uint32_t seen = core->written.generation();
+    if (index >= table.granule_count() || table.word(index).state() != GranuleState::kWriting) {
+      return;
+    }
+    core->written.wait(seen, kNap);
+  }
+}
+
+bool AreaState::discard_from(std::uint64_t first) noexcept {
+  for (std::uint64_t i = table.next_in_use(first); i < table.granule_count();
+       i = table.next_in_use(i + 1)) {
+    for (;;) {
+      const GranuleWord word = table.word(i);
+      if (word.state() == GranuleState::kAbsent) {
+        break;
+      }
+      if (word.pins() > 0) {
+        return false;
+      }
+      if (word.is_in_transition()) {
+        static_cast<void>(table.await_change(i, word, static_cast<std::uint64_t>(kNap.count())));
+      } else if (word.state() == GranuleState::kWriting) {
+        const std::uint32_t seen = core->written.generation();
+        if (table.word(i).state() == GranuleState::kWriting) {
+          core->written.wait(seen, kNap);
+        }
+      } else if (word.state() == GranuleState::kHeld) {
+        core->filler.drop_held(*this, i);
+      } else if (table.begin_discard(i)) {
+        core->evictor.evict_one(*this, i);
+      }
+    }
+  }
+  return true;
+}
+
+// --- The end ------------------------------------------------------------------------------------
+
+void AreaState::shut_down() noexcept {
+  if (!is_registered_) {
+    return;
+  }
+  is_registered_ = false;
+  if (Service::is_in_forked_child()) {
+    return;  // Nothing of it was inherited but the numbers.
+  }
+  // An application's signal handler must not run while locks of the pager are held.
+  const sys::BlockedSignals blocked;
+  is_closing_.store(true);
+  core->evictor.fence();
+  core->credits.wake_all();
+  core->written.advance();
+  core->service->remove_area(*this);
+  core->service->wake();
+  while (in_service() > 0) {
+    const std::uint32_t seen = core->written.generation();
+    if (in_service() > 0) {
+      core->written.wait(seen, kNap);
+    }
+  }
+  frames->unmap_view();
+  RangeRegistry::of_process().remove(slot);
+  QUIRE_CHECK(discard_from(0));
+  core->evictor.remove_area(*this);
+  for (std::uint64_t i = table.next_in_use(0); i < table.granule_count();
+       i = table.next_in_use(i)) {
+    if (table.begin_give_back(i)) {
+      table.finish_give_back(i);
+      core->credits.give_back(Credits::Use::kMetadata, core->geometry.leaf_bytes);
+    } else {
+      std::this_thread::yield();  // Somebody is on his way out of it.
+    }
+  }
+  frames->close();
+  core->areas.fetch_sub(1);
+}
+
+}  // namespace quire::internal

@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quire/pager/internal/filler.h"
+
+#include <algorithm>
+#include <cstring>
+#include <thread>
+
+#include "quire/base/check.h"
+#include "quire/pager/internal/pager_core.h"
+#include "quire/pager/internal/service.h"
+
+namespace quire::internal {
+namespace {
+
+constexpr int kLiftTries = 10;
+
+std::error_code to_code(sys::Errno cause) noexcept {
+  return {cause.value, std::system_category()};
+}
+
+// How a granule that somebody touched comes in.
+Arrival arrival_of(const AreaState& area, std::uint64_t index) noexcept {
+  return area.advices.at(area.offset_of(index)) == Pattern::kWillNotReuse ? Arrival::kStream
+                                                                          : Arrival::kDemand;
+}
+
+GranuleSpan common(GranuleSpan a, GranuleSpan b) noexcept {
+  const std::uint64_t first = std::max(a.first, b.first);
+  const std::uint64_t end = std::min(a.end(), b.end());
+  return {first, end > first ? end - first : 0};
+}
+
+// The bytes of some of the fill's granules, as far as there is memory for them.
+std::span<const std::byte> bytes_of(const Fill& fill, std::span<const std::byte> memory,
+                                    GranuleSpan part) noexcept {
+  const AreaState& area = *fill.area;
+  const ByteRange range = area.memory_of(part.first, part.count);
+  return memory.subspan(range.offset_bytes - area.offset_of(fill.first), range.length_bytes);
+}
+
+}  // namespace
+
+GranuleSpan Filler::plan(AreaState& area, std::uint64_t index, Need need) noexcept {
+  const FillPlan plan = area.plan_fill(index);
+  core_.service->offer(area, plan);
+  GranuleSpan span = plan.demand;
+  const std::uint64_t room = core_.geometry.granules_in(core_.geometry.demand_slot_bytes);
+  if (span.count > room) {
+    span = plan.direction == StreamDirection::kBackward
+               ? GranuleSpan{std::max(span.first, index + 1 - std::min(room, index + 1)), room}
+               : GranuleSpan{index, std::min(room, span.end() - index)};
+    span = common(span, plan.demand);
+  }
+  // What will be overwritten comes in the largest stretches that are said to be.
+  if (need == Need::kStore && area.advices.at(area.offset_of(index)) == Pattern::kOverwrite) {
+    const GranuleSpan ahead = common({index, room}, {0, area.granule_count()});
+    const ByteRange range{.offset_bytes = area.offset_of(ahead.first),
+                          .length_bytes = ahead.count << area.granule.shift()};
+    return area.advices.covers(range, Pattern::kOverwrite) ? ahead : GranuleSpan{index, 1};
+  }
+  return span;
+}
+
+bool Filler::take_blank(AreaState& area, GranuleSpan span, Need need) noexcept {
+  if (span.first >= area.blank_from()) {
+    return true;
+  }
+  const ByteRange range{.offset_bytes = area.offset_of(span.first),
+                        .length_bytes = span.count << area.granule.shift()};
+  return need == Need::kStore && area.advices.covers(range, Pattern::kOverwrite) &&
+         area.advices.set(range, Pattern::kNormal);
+}
+
+bool Filler::charge_leaf(AreaState& area, std::uint64_t index) noexcept {
+  const std::uint64_t bytes = core_.geometry.leaf_bytes;
+  for (;;) {
+    switch (area.table.enter(index)) {
+      case GranuleTable::Entry::kEntered: return true;
+      case GranuleTable::Entry::kLeaving: std::this_thread::yield(); continue;
+      case GranuleTable::Entry::kMustCharge: break;
+    }
+    if (!core_.credits.try_take(Credits::Use::kMetadata, bytes)) {
+      return false;
+    }
+    if (!area.table.enter_charged(index)) {
+      core_.credits.give_back(Credits::Use::kMetadata, bytes);
+    }
+    return true;
+  }
+}
+
+Filler::Claim Filler::try_claim(AreaState& area, std::uint64_t index) noexcept {
+  const std::uint64_t bytes = core_.geometry.granule.bytes();
+  if (!core_.credits.try_take(Credits::Use::kPages, bytes)) {
+    return Claim::kNoCredit;
+  }
+  if (!charge_leaf(area, index)) {
+    core_.credits.give_back(Credits::Use::kPages, bytes);
+    return Claim::kNoCredit;
+  }
+  const bool is_mine = area.table.begin_fill(index);
+  area.table.leave(index);
+  if (!is_mine) {
+    core_.credits.give_back(Credits::Use::kPages, bytes);
+    return Claim::kTaken;
+  }
+  if (core_.credits.free_bytes() < core_.geometry.low_bytes) {
+    core_.service->wake();
+  }
+  return Claim::kClaimed;
+}
+
+GranuleSpan Filler::extend_claim(AreaState& area, std::uint64_t index, GranuleSpan span) noexcept {
+  GranuleSpan mine{index, 1};
+  const std::uint64_t end = std::min(span.end(), area.granule_count());
+  while (mine.end() < end && try_claim(area, mine.end()) == Claim::kClaimed) {
+    ++mine.count;
+  }
+  while (mine.first > span.first && try_claim(area, mine.first - 1) == Claim::kClaimed) {
+    --mine.first;
+    ++mine.count;
+  }
+  return mine;
+}
+
+void Filler::abandon(AreaState& area, std::uint64_t first, std::uint64_t count) noexcept {
+  if (count == 0) {
+    return;
+  }
+  for (std::uint64_t i = first; i < first + count; ++i) {
+    area.table.finish_fill(i, GranuleState::kAbsent);
+  }
+  core_.credits.give_back(Credits::Use::kPages, count << core_.geometry.granule.shift());
+}
+
+sys::Outcome<void> Filler::install_part(const Fill& fill, std::span<const std::byte> memory,
+                                        GranuleSpan part, sys::Installed installed) noexcept {
+  AreaState& area = *fill.area;
+  const std::span<const std::byte> bytes = bytes_of(fill, memory, part);
+  if (bytes.empty()) {
+    return {};
+  }
+  const std::uint64_t offset_bytes = area.offset_of(part.first);
+  if (!area.is_inline() && area.counters.failed_fills.get() > 0) {
+    // It may have been poisoned when it failed before.
+    const std::span<std::byte> view(area.frames->view() + offset_bytes, bytes.size());
+    static_cast<void>(sys::unmap_from_view({&view, 1}));
+  }
+  return fill.is_mapped ? area.frames->install(offset_bytes, bytes, installed)
+                        : area.frames->place(offset_bytes, bytes);
+}
+
+// Protected, but for the one that is about to be stored to; a read-only view needs no protection.
+sys::Outcome<void> Filler::install(const Fill& fill, std::span<const std::byte> memory,
+                                   GranuleSpan part) noexcept {
+  const auto usual =
+      fill.area->options.is_writable ? sys::Installed::kProtected : sys::Installed::kWritable;
+  const bool is_split =
+      fill.need == Need::kStore && fill.demanded >= part.first && fill.demanded < part.end();
+  if (!is_split) {
+    return install_part(fill, memory, part, usual);
+  }
+  const GranuleSpan before{part.first, fill.demanded - part.first};
+  const GranuleSpan after{fill.demanded + 1, part.end() - fill.demanded - 1};
+  if (before.count > 0) {
+    QUIRE_TRY(install_part(fill, memory, before, usual));
+  }
+  QUIRE_TRY(install_part(fill, memory, {fill.demanded, 1}, sys::Installed::kWritable));
+  if (after.count > 0) {
+    QUIRE_TRY(install_part(fill, memory, after, usual));
+  }
+  return {};
+}
+
+void Filler::settle(const Fill& fill, GranuleSpan part) noexcept {
+  AreaState& area = *fill.area;
+  bool is_dirty = false;
+  for (std::uint64_t i = part.first; i < part.end(); ++i) {
+    const bool is_demanded = i == fill.demanded;
+    const bool is_store = is_demanded && fill.need == Need::kStore;
+    is_dirty = is_dirty || is_store;
+    area.counters.resident_granules.add();
+    core_.evictor.arrived(area.page_id(i), is_demanded ? arrival_of(area, i) : fill.arrival);
+    area.table.finish_fill(i, is_store ? GranuleState::kDirty : GranuleState::kClean);
+  }
+  if (is_dirty) {
+    core_.service->note_dirty();
+  }
+}
+
+bool Filler::hold(const Fill& fill, std::span<const std::byte> memory) noexcept {
+  AreaState& area = *fill.area;
+  const std::span<const std::byte> bytes = bytes_of(fill, memory, {fill.tripwire, 1});
+  if (!core_.held.put(area, fill.tripwire, bytes)) {
+    return false;
+  }
+  area.table.finish_fill(fill.tripwire, GranuleState::kHeld);
+  return true;
+}
+
+std::error_code Filler::complete(const Fill& fill, std::span<std::byte> memory,
+                                 std::uint64_t got_bytes) noexcept {
+  AreaState& area = *fill.area;
+  std::memset(memory.data() + got_bytes, 0, memory.size() - got_bytes);
+  // Granules that begin past the store's present end cannot be had: it was cut under us.
+  const std::uint64_t whole =
+      std::min(fill.count, (got_bytes + area.granule.mask()) >> area.granule.shift());
+  GranuleSpan part{fill.first, whole};
+  const GranuleSpan lost{fill.first + whole, fill.count - whole};
+  std::error_code cause;
+  if (lost.count > 0) {
+    const bool is_demanded = fill.demanded >= lost.first && fill.demanded < lost.end();
+    Fill failed = fill;
+    failed.first = lost.first;
+    failed.count = lost.count;
+    failed.demanded = is_demanded ? fill.demanded : kNoGranule;
+    cause = is_demanded ? make_error_code(Errc::kTruncated) : std::error_code();
+    fail(failed, make_error_code(Errc::kTruncated));
+  }
+  if (fill.tripwire != kNoGranule && part.count > 0 &&
+      (fill.tripwire == part.first || fill.tripwire + 1 == part.end()) && hold(fill, memory)) {
+    part.first += fill.tripwire == part.first ? 1 : 0;
+    --part.count;
+  }
+  if (part.count == 0) {
+    return cause;
+  }
+  const sys::Outcome<void> installed = install(fill, memory, part);
+  if (!installed) {
+    Fill failed = fill;
+    failed.first = part.first;
+    failed.count = part.count;
+    // Some of it may be there: out with it, for the state says absent.
+    const ByteRange range = area.memory_of(part.first, part.count);
+    static_cast<void>(area.frames->punch(range.offset_bytes, range.length_bytes));
+    fail(failed, to_code(installed.error()));
+    return to_code(installed.error());
+  }
+  settle(fill, part);
+  return cause;
+}
+
+void Filler::fail(const Fill& fill, std::error_code cause) noexcept {
+  AreaState& area = *fill.area;
+  if (fill.demanded == kNoGranule || area.is_closing()) {
+    abandon(area, fill.first, fill.count);
+    return;
+  }
+  area.counters.failed_fills.add();
+  area.note_fill_error(fill.demanded, cause);
+  const ByteRange range = area.memory_of(fill.demanded, 1);
+  bool is_zeros = false;
+  if (area.options.on_fill_error == OnFillError::kZeros) {
+    area.note_zeros();
+    is_zeros = area.frames->install_zeros(range.offset_bytes, range.length_bytes).has_value();
+  } else if (!area.is_inline() && !area.frames->poison(range.offset_bytes, range.length_bytes)) {
+    // Where poison is not to be had, whoever waits would wait for ever.
+    area.note_zeros();
+    is_zeros = area.frames->install_zeros(range.offset_bytes, range.length_bytes).has_value();
+  }
+  if (!is_zeros) {
+    abandon(area, fill.first, fill.count);
+    return;
+  }
+  abandon(area, fill.first, fill.demanded - fill.first);
+  abandon(area, fill.demanded + 1, fill.first + fill.count - fill.demanded - 1);
+  area.counters.resident_granules.add();
+  core_.evictor.arrived(area.page_id(fill.demanded), Arrival::kDemand);
+  area.table.finish_fill(fill.demanded,
+                         area.options.is_writable ? GranuleState::kDirty : GranuleState::kClean);
+}
+
+bool Filler::install_held(AreaState& area, std::uint64_t index, Need need) noexcept {
+  if (!area.table.take_held(index)) {
+    return false;
+  }
+  area.counters.tripwires.add();
+  const std::optional<std::uint32_t> slot = core_.held.take(area, index);
+  if (!slot) {
+    abandon(area, index, 1);
+    return false;
+  }
+  const Fill fill{.area = &area, .first = index, .count = 1, .demanded = index, .need = need};
+  const std::span<std::byte> memory = core_.held.bytes(*slot);
+  const std::error_code cause = complete(fill, memory, memory.size());
+  core_.held.give_back(*slot);
+  core_.service->offer(area, area.plan_tripwire(index));
+  return !cause;
+}
+
+void Filler::drop_held(AreaState& area, std::uint64_t index) noexcept {
+  if (!area.table.take_held(index)) {
+    return;
+  }
+  if (const std::optional<std::uint32_t> slot = core_.held.take(area, index)) {
+    core_.held.give_back(*slot);
+  }
+  abandon(area, index, 1);
+}
+
+bool Filler::lift(AreaState& area, std::uint64_t index) noexcept {
+  if (!area.table.begin_store(index)) {
+    return false;
+  }
+  const ByteRange memory = area.memory_of(index, 1);
+  // Dirty and protected would be a store that faults for ever: the kernel refuses this only where
+  // the view is gone, and the area is closing, or when a test makes it.
+  bool is_allowed = false;
+  for (int tries = 0; !is_allowed && !area.is_closing() && tries < kLiftTries; ++tries) {
+    is_allowed = area.frames->allow_writes(memory.offset_bytes, memory.length_bytes).has_value();
+  }
+  QUIRE_CHECK(is_allowed || area.is_closing());
+  area.table.finish_store(index);
+  area.counters.store_upgrades.add();
+  core_.service->note_dirty();
+  return true;
+}
+
+}  // namespace quire::internal

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Filler's half that blocks: for who faults inline, and who pins.
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "quire/pager/internal/filler.h"
+#include "quire/pager/internal/pager_core.h"
+#include "quire/pager/internal/report.h"
+#include "quire/pager/internal/service.h"
+#include "quire/pager/internal/store_reader.h"
+
+namespace quire::internal {
+namespace {
+
+// One sleep of a fault that waits: then it looks whether it is late, or the area is closing.
+constexpr std::chrono::milliseconds kNap{200};
+
+}  // namespace
+
+Served Filler::serve(AreaState& area, std::uint64_t index, Need need,
+                     std::error_code& cause) noexcept {
+  Patience patience;
+  area.counters.faults.add();
+  for (;;) {
+    if (area.is_closing()) {
+      return Served::kClosing;
+    }
+    const GranuleWord word = area.table.word(index);
+    if (word.is_in_transition()) {
+      await_granule(area, index, word, patience);
+      continue;
+    }
+    switch (word.state()) {
+      case GranuleState::kAbsent: {
+        const Served served = fill(area, index, need, patience, cause);
+        if (served != Served::kServed || area.table.word(index).is_resident()) {
+          return served;
+        }
+        break;
+      }
+      case GranuleState::kHeld:
+        if (install_held(area, index, need)) {
+          return Served::kServed;
+        }
+        break;
+      case GranuleState::kClean:
+      case GranuleState::kWriting:
+        if (need == Need::kLoad) {
+          return Served::kServed;
+        }
+        throttle(area, patience);
+        if (lift(area, index)) {
+          return Served::kServed;
+        }
+        break;
+      default: return Served::kServed;
+    }
+  }
+}
+
+Served Filler::fill(AreaState& area, std::uint64_t index, Need need, Patience& patience,
+                    std::error_code& cause) noexcept {
+  const GranuleSpan wanted = plan(area, index, need);
+  if (need == Need::kStore) {
+    throttle(area, patience);
+  }
+  for (;;) {
+    const Claim claim = try_claim(area, index);
+    if (claim == Claim::kTaken) {
+      return Served::kServed;  // Somebody else is at it: look again.
+    }
+    if (claim == Claim::kClaimed) {
+      break;
+    }
+    const Served room = take_room(area, patience, cause);
+    if (room != Served::kServed) {
+      if (room == Served::kFailed) {
+        area.counters.failed_fills.add();
+        area.note_fill_error(index, cause);
+      }
+      return room;
+    }
+  }
+  const GranuleSpan span = extend_claim(area, index, wanted);
+  (need == Need::kStore ? area.counters.store_misses : area.counters.load_misses).add();
+  if (need == Need::kStore && take_blank(area, span, need)) {
+    return fill_blank(area, span, index, need, cause);
+  }
+  std::uint32_t slot = 0;
+  const Served got_slot = await_slot(area, patience, slot);
+  if (got_slot != Served::kServed) {
+    abandon(area, span.first, span.count);
+    return got_slot;
+  }
+  const Served served = read_into({.area = &area,
+                                   .first = span.first,
+                                   .count = span.count,
+                                   .demanded = index,
+                                   .need = need,
+                                   .is_mapped = maps_demand(area)},
+                                  slot, cause);
+  core_.demand->give_back(slot);
+  return served;
+}
+
+Served Filler::read_into(const Fill& claimed, std::uint32_t slot, std::error_code& cause) noexcept {
+  AreaState& area = *claimed.area;
+  const std::span<std::byte> memory =
+      core_.demand->bytes(slot).first(claimed.count << area.granule.shift());
+  std::uint64_t got_bytes = memory.size();
+  if (take_blank(area, {claimed.first, claimed.count}, Need::kLoad)) {
+    std::memset(memory.data(), 0, memory.size());
+    area.counters.zero_fills.add(claimed.count);
+  } else {
+    cause = read_store(area, area.offset_of(claimed.first), memory, got_bytes);
+    if (cause) {
+      fail(claimed, cause);
+      return area.is_closing() ? Served::kClosing : Served::kFailed;
+    }
+  }
+  cause = complete(claimed, memory, got_bytes);
+  if (!cause) {
+    return Served::kServed;
+  }
+  return area.is_closing() ? Served::kClosing : Served::kFailed;
+}
+
+Served Filler::fill_blank(AreaState& area, GranuleSpan span, std::uint64_t index, Need need,
+                          std::error_code& cause) noexcept {
+  const Fill claimed{
+      .area = &area, .first = span.first, .count = span.count, .demanded = index, .need = need};
+  const ByteRange memory = area.memory_of(span.first, span.count);
+  const sys::Outcome<void> installed =
+      area.frames->install_zeros(memory.offset_bytes, memory.length_bytes);
+  if (!installed) {
+    cause = {installed.error().value, std::system_category()};
+    fail(claimed, cause);
+    return area.is_closing() ? Served::kClosing : Served::kFailed;
+  }
+  area.counters.zero_fills.add(span.count);
+  for (std::uint64_t i = span.first; i < span.end(); ++i) {
+    area.counters.resident_granules.add();
+    core_.evictor.arrived(area.page_id(i), Arrival::kDemand);
+    area.table.finish_fill(i, GranuleState::kDirty);
+  }
+  core_.service->note_dirty();
+  return Served::kServed;
+}
+
+Served Filler::take_room(AreaState& area, Patience& patience, std::error_code& cause) noexcept {
+  const std::uint32_t credits_seen = core_.credits.generation();
+  const std::uint32_t written_seen = core_.written.generation();
+  core_.counters.direct_reclaims.add();
+  const Evictor::Room room = core_.evictor.make_room(Evictor::kBatch / 4);
+  if (room.evicted > 0) {
+    return Served::kServed;
+  }
+  if (area.is_closing()) {
+    return Served::kClosing;
+  }
+  if (room.dirty > 0 && core_.is_write_back_failing.load()) {
+    cause = {ENOSPC, std::system_category()};
+    return Served::kFailed;
+  }
+  core_.service->wake();
+  if (room.dirty == 0 && core_.evictor.is_all_pinned()) {
+    cause = make_error_code(Errc::kLimit);
+    return Served::kFailed;
+  }
+  core_.counters.credit_waits.add();
+  // Either makes room: credits given back, or pages that became clean.
+  if (core_.written.generation() == written_seen) {
+    static_cast<void>(core_.credits.await_more(credits_seen, room.dirty > 0 ? 20 : 5));
+  }
+  complain(area, kNoGranule, patience, "no memory can be made free");
+  return Served::kServed;
+}
+
+Served Filler::await_slot(AreaState& area, Patience& patience, std::uint32_t& slot) noexcept {
+  for (;;) {
+    if (const auto taken = core_.demand->take(static_cast<std::uint64_t>(kNap.count()))) {
+      slot = *taken;
+      return Served::kServed;
+    }
+    if (area.is_closing()) {
+      return Served::kClosing;
+    }
+    complain(area, kNoGranule, patience, "all buffers are in use");
+  }
+}
+
+void Filler::await_granule(AreaState& area, std::uint64_t index, GranuleWord word,
+                           Patience& patience) noexcept {
+  area.counters.waits.add();
+  if (!area.table.await_change(index, word, static_cast<std::uint64_t>(kNap.count()))) {
+    complain(area, index, patience, "somebody else is at work on the granule");
+  }
+}
+
+// A store waits while too much is dirty and write-back gets on.
+void Filler::throttle(AreaState& area, Patience& patience) noexcept {
+  if (core_.dirty_bytes() < core_.geometry.dirty_max_bytes) {
+    return;
+  }
+  core_.counters.dirty_waits.add();
+  while (!area.is_closing() && !core_.is_write_back_failing.load()) {
+    const std::uint32_t seen = core_.written.generation();
+    if (core_.dirty_bytes() < core_.geometry.dirty_max_bytes) {
+      return;
+    }
+    core_.service->wake();
+    core_.written.wait(seen, kNap);
+    complain(area, kNoGranule, patience, "too much is dirty");
+  }
+}
+
+void Filler::complain(const AreaState& area, std::uint64_t index, Patience& patience,
+                      const char* what) noexcept {
+  const auto limit = core_.options.slow_fault_report;
+  if (patience.was_reported || limit.count() == 0 || Clock::now() - patience.began < limit) {
+    return;
+  }
+  patience.was_reported = true;
+  core_.counters.slow_faults.add();
+  report_slow_fault({.what = what, .index = index, .waited = Clock::now() - patience.began}, area,
+                    core_);
+}
+
+}  // namespace quire::internal

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// MessageDelivery: FaultPath::kHandler: messages of userfaultfd, served in the service thread.
+//
+//   message --> granule's state   absent          read it (ReadAhead::demand), the fill wakes
+//                                 held            install it
+//                                 in transition   mark it awaited: whoever ends it wakes
+//                                 clean, a store  lift the protection, which wakes
+//                                 otherwise       wake: it is served already
+//               no memory, no buffer, too much dirty: parked, and looked at again each round
+//
+// Nothing here blocks: while one fault waits for the device, others are served.
+//
+// Thread-safety: the service thread only; add() and remove() from any thread.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "quire/pager/internal/area_state.h"
+#include "quire/sys/poller.h"
+
+namespace quire::internal {
+
+class ReadAhead;
+
+class MessageDelivery {
+ public:
+  MessageDelivery(PagerCore& core, ReadAhead& reads) : core_(core), reads_(reads) {}
+
+  // The area's messages that are there now.
+  bool serve(AreaState& area);
+  // Those that had to wait. True: some of them got further.
+  bool serve_parked();
+  [[nodiscard]] bool has_parked() const noexcept { return !parked_.empty(); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Parked {
+    PageId page = 0;
+    Need need = Need::kLoad;
+    Clock::time_point since = Clock::now();
+    bool was_reported = false;
+  };
+  enum class Done : std::uint8_t { kDone, kPark };
+
+  [[nodiscard]] Done serve_one(AreaState& area, std::uint64_t index, Need need);
+  [[nodiscard]] Done serve_absent(AreaState& area, std::uint64_t index, Need need);
+  void refuse(AreaState& area, std::uint64_t index, std::error_code cause);
+  void wake(AreaState& area, std::uint64_t index);
+  void complain(Parked& parked, const AreaState& area);
+
+  PagerCore& core_;
+  ReadAhead& reads_;
+  std::vector<Parked> parked_;
+};
+
+}  // namespace quire::internal

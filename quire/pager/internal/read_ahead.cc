@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quire/pager/internal/read_ahead.h"
+
+#include <algorithm>
+
+#include "quire/base/check.h"
+#include "quire/pager/internal/pager_core.h"
+
+namespace quire::internal {
+
+ReadAhead::ReadAhead(PagerCore& core, IoQueue& queue) : core_(core), queue_(queue) {
+  const std::size_t count = core.geometry.demand_slots + core.geometry.window_slots;
+  for (std::size_t i = 0; i < count; ++i) {
+    reads_.push_back(std::make_unique<Read>());
+    reads_.back()->owner = this;
+    idle_.push_back(reads_.back().get());
+  }
+}
+
+ReadAhead::~ReadAhead() {
+  QUIRE_CHECK(is_idle());
+}
+
+bool ReadAhead::offer(AreaState& area, const AheadWindow& window, bool maps) noexcept {
+  const sys::FutexLockGuard guard(offers_lock_);
+  if (offers_count_ == kOffersMax) {
+    return false;
+  }
+  offers_[(offers_begin_ + offers_count_++) % kOffersMax] = {
+      .first = area.page_id(window.span.first),
+      .count = window.span.count,
+      .tripwire = window.tripwire,
+      .maps = maps};
+  return true;
+}
+
+void ReadAhead::add(std::unique_ptr<PrefetchJob> job) {
+  if (!job->spans.empty()) {
+    job->cursor = job->spans.front().first;
+  }
+  jobs_.push_back(std::move(job));
+}
+
+bool ReadAhead::has_work() noexcept {
+  const sys::FutexLockGuard guard(offers_lock_);
+  return offers_count_ > 0 || current_ || !jobs_.empty();
+}
+
+bool ReadAhead::step() {
+  const bool had_offers = step_offers();
+  return step_prefetches() || had_offers;
+}
+
+// --- Beginning ----------------------------------------------------------------------------------
+
+bool ReadAhead::has_buffer(std::uint64_t granules) const noexcept {
+  if (granules <= core_.geometry.granules_in(core_.geometry.demand_slot_bytes) &&
+      core_.demand->free_count() > core_.demand->slot_count() / kKeptFor) {
+    return true;
+  }
+  return core_.windows->free_count() > kKeptForWrites;
+}
+
+// Makes room once, by evicting; nobody waits for what is read ahead.
+bool ReadAhead::make_credit(AreaState& area, std::uint64_t index, Filler::Claim& claim) {
+  claim = core_.filler.try_claim(area, index);
+  if (claim == Filler::Claim::kNoCredit && core_.evictor.make_room(Evictor::kBatch).evicted > 0) {
+    claim = core_.filler.try_claim(area, index);
+  }
+  return claim != Filler::Claim::kNoCredit;
+}
+
+// Reads the first absent granules of the span; `end` is where the next ones are to be looked for.
+ReadAhead::Begun ReadAhead::begin(AreaState& area, GranuleSpan span, const Fill& pattern,
+                                  PrefetchJob* job, std::uint64_t& end) {
+  std::uint64_t first = span.first;
+  const std::uint64_t last = std::min(span.end(), area.granule_count());
+  Filler::Claim claim = Filler::Claim::kTaken;
+  if (!has_buffer(last - std::min(first, last)) || idle_.empty()) {
+    return Begun::kNoRoom;
+  }
+  while (first < last && claim == Filler::Claim::kTaken) {
+    if (!make_credit(area, first, claim)) {
+      return Begun::kNoRoom;
+    }
+    first += claim == Filler::Claim::kTaken ? 1 : 0;
+  }
+  end = first;
+  if (first >= last) {
+    return Begun::kNothing;
+  }
+  const std::uint64_t most = core_.geometry.granules_in(core_.geometry.window_bytes);
+  const GranuleSpan mine =
+      core_.filler.extend_claim(area, first, {first, std::min(last - first, most)});
+  const bool is_small =
+      mine.count <= core_.geometry.granules_in(core_.geometry.demand_slot_bytes) &&
+      core_.demand->free_count() > core_.demand->slot_count() / kKeptFor;
+  SlotPool& pool = is_small ? *core_.demand : *core_.windows;
+  const std::optional<std::uint32_t> slot = pool.try_take();
+  if (!slot) {
+    core_.filler.abandon(area, mine.first, mine.count);
+    return Begun::kNoRoom;
+  }
+  end = mine.end();
+  Fill fill = pattern;
+  fill.area = &area;
+  fill.first = mine.first;
+  fill.count = mine.count;
+  area.counters.read_ahead_bytes.add(mine.count << area.granule.shift());
+  start(area, fill, pool, *slot, job);
+  return Begun::kBegun;
+}
+
+void ReadAhead::start(AreaState& area, const Fill& fill, SlotPool& pool, std::uint32_t slot,
+                      PrefetchJob* job) {
+  Read& read = *idle_.back();
+  idle_.pop_back();
+  ++under_way_;
+  read.fill = fill;
+  read.pool = &pool;
+  read.slot = slot;
+  read.job = job;
+  area.begin_service();
+  if (job != nullptr) {
+    ++job->pending;
+  }
+  const std::span<std::byte> memory = pool.bytes(slot).first(fill.count << area.granule.shift());
+  if (core_.filler.take_blank(area, {fill.first, fill.count}, fill.need)) {
+    area.counters.zero_fills.add(fill.count);
+    std::ranges::fill(memory, std::byte{0});
+    read.request.done_bytes = memory.size();
+    read.request.memory = memory;
+    finish(read, {});
+    return;
+  }
+  area.counters.reads.add();
+  read.request = {.store = area.store.get(),
+                  .offset_bytes = area.offset_of(fill.first),
+                  .memory = memory,
+                  .on_done = on_done,
+                  .context = &read};
+  queue_.submit(read.request);
+}
+
+bool ReadAhead::step_offers() {
+  bool began = false;
+  for (;;) {
+    if (!current_) {
+      const sys::FutexLockGuard guard(offers_lock_);
+      if (offers_count_ == 0) {
+        return began;
+      }
+      current_ = offers_[offers_begin_];
+      offers_begin_ = (offers_begin_ + 1) % kOffersMax;
+      --offers_count_;
+    }
+    AreaState* area = core_.evictor.enter_area(current_->first);
+    if (area == nullptr) {
+      current_.reset();
+      continue;
+    }
+    const Fill pattern{.tripwire = current_->tripwire,
+                       .arrival = Arrival::kReadAhead,
+                       .is_mapped = current_->maps};
+    const GranuleSpan span{AreaState::index_of(current_->first), current_->count};
+    std::uint64_t end = span.first;
+    const Begun begun = begin(*area, span, pattern, nullptr, end);
+    const bool is_short =
+        begun == Begun::kNoRoom && !has_buffer(std::min<std::uint64_t>(span.count, 1));
+    if (begun == Begun::kBegun && end < span.end()) {
+      current_->count = span.end() - end;
+      current_->first = area->page_id(end);
+    } else if (!is_short) {
+      current_.reset();  // Done; or there is no memory for it, and it was a guess.
+    }
+    area->end_service();
+    began = began || begun == Begun::kBegun;
+    if (is_short) {
+      return began;
+    }
+  }
+}
+
+bool ReadAhead::step_prefetches() {
+  bool began = false;
+  while (!jobs_.empty() && step(*jobs_.front())) {
+    began = true;
+    PrefetchJob* job = jobs_.front().release();
+    jobs_.pop_front();
+    if (--job->pending == 0) {
+      end_job(*job);
+    }
+  }
+  return began;
+}
+
+// True: everything of it that could be begun was.
+bool ReadAhead::step(PrefetchJob& job) {
+  if (job.pending == 0) {
+    job.pending = 1;  // The job's own, until everything is begun.
+  }
+  const Fill pattern{.arrival = Arrival::kReadAhead, .is_mapped = job.maps};
+  while (job.at < job.spans.size() && !job.area->is_closing()) {
+    const GranuleSpan span = job.spans[job.at];
+    std::uint64_t end = job.cursor;
+    const Begun begun = begin(*job.area, {job.cursor, span.end() - job.cursor}, pattern, &job, end);
+    if (begun == Begun::kNoRoom) {
+      if (under_way_ > 0) {
+        return false;  // Something will be free soon.
+      }
+      ++job.at;  // Memory is short: this range is left out.
+    } else {
+      job.cursor = end;
+      job.at += job.cursor >= span.end() ? 1 : 0;
+    }
+    if (job.at < job.spans.size() && job.cursor >= span.end()) {
+      job.cursor = job.spans[job.at].first;
+    }
+  }
+  return true;
+}
+
+void ReadAhead::end_job(PrefetchJob& job) {
+  const std::unique_ptr<PrefetchJob> owned(&job);
+  job.source.resolve({});
+  job.area->end_service();
+}
+
+Filler::Claim ReadAhead::demand(AreaState& area, std::uint64_t index, Need need) {
+  if (idle_.empty() || core_.demand->free_count() == 0) {
+    return Filler::Claim::kNoCredit;
+  }
+  const GranuleSpan wanted = core_.filler.plan(area, index, need);
+  Filler::Claim claim = Filler::Claim::kTaken;
+  if (!make_credit(area, index, claim) || claim == Filler::Claim::kTaken) {
+    return claim;
+  }
+  // What is blank for a store comes alone: its neighbours are not known to be stored to.
+  const bool is_overwritten =
+      need == Need::kStore && area.advices.at(area.offset_of(index)) == Pattern::kOverwrite;
+  const GranuleSpan mine =
+      core_.filler.extend_claim(area, index, is_overwritten ? GranuleSpan{index, 1} : wanted);
+  const std::optional<std::uint32_t> slot = core_.demand->try_take();
+  if (!slot) {
+    core_.filler.abandon(area, mine.first, mine.count);
+    return Filler::Claim::kNoCredit;
+  }
+  (need == Need::kStore ? area.counters.store_misses : area.counters.load_misses).add();
+  start(area,
+        {.area = &area,
+         .first = mine.first,
+         .count = mine.count,
+         .demanded = index,
+         .need = need,
+         .is_mapped = maps_demand(area)},
+        *core_.demand, *slot, nullptr);
+  return Filler::Claim::kClaimed;
+}
+
+// --- Ending -------------------------------------------------------------------------------------
+
+void ReadAhead::on_done(IoRequest& request) {
+  Read& read = *static_cast<Read*>(request.context);
+  read.fill.area->counters.read_bytes.add(request.done_bytes);
+  read.owner->finish(read, request.error);
+}
+
+void ReadAhead::finish(Read& read, std::error_code cause) {
+  AreaState& area = *read.fill.area;
+  if (cause) {
+    core_.filler.fail(read.fill, cause);
+  } else {
+    static_cast<void>(
+        core_.filler.complete(read.fill, read.request.memory, read.request.done_bytes));
+  }
+  read.pool->give_back(read.slot);
+  PrefetchJob* job = read.job;
+  idle_.push_back(&read);
+  --under_way_;
+  if (job != nullptr && --job->pending == 0) {
+    end_job(*job);
+  }
+  area.end_service();
+}
+
+}  // namespace quire::internal

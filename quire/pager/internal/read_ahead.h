@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// ReadAhead: the service thread's reads: windows ahead of streams, ranges of prefetch(), and, with
+// FaultPath::kHandler, the faults themselves.
+//
+//   offers (from faults)   --.                      .-- small ones: a demand buffer
+//   prefetch jobs          --+--> claim, credits ---+-- windows: a window buffer
+//   faults (messages)      --'        |             '--> IoQueue --> Filler::complete()
+//                                     '-- in memory already, or no credit: left out
+//
+// Nobody waits for what is read ahead: where memory or buffers are short it is left out, or comes
+// later; what somebody waits for goes first, and keeps some buffers for itself.
+//
+// Thread-safety: offer() from any thread, also in a signal handler; the rest in the service thread.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "quire/base/ticket.h"
+#include "quire/cache/slot_pool.h"
+#include "quire/io/io_queue.h"
+#include "quire/pager/internal/area_state.h"
+#include "quire/pager/internal/filler.h"
+#include "quire/sys/futex.h"
+
+namespace quire::internal {
+
+struct PrefetchJob {
+  AreaState* area = nullptr;  // begin_service()d.
+  std::vector<GranuleSpan> spans;
+  bool maps = true;          // Into the page tables, too.
+  std::size_t at = 0;        // Of spans ...
+  std::uint64_t cursor = 0;  // ... and a granule in it.
+  std::size_t pending = 0;
+  Ticket::Source source;
+};
+
+class ReadAhead {
+ public:
+  ReadAhead(PagerCore& core, IoQueue& queue);
+  ~ReadAhead();
+  ReadAhead(const ReadAhead&) = delete;
+  ReadAhead& operator=(const ReadAhead&) = delete;
+
+  // `maps`: the stream is sure of itself; its pages go into the page tables at once, which saves
+  // the reader a minor fault each. Otherwise a page that is never touched can be told from one that
+  // is. False: too many wait already.
+  bool offer(AreaState& area, const AheadWindow& window, bool maps) noexcept;
+  void add(std::unique_ptr<PrefetchJob> job);
+
+  // A fault that a message told of. kClaimed: it will be served. kNoCredit: not now, neither memory
+  // nor buffer is free. kTaken: look at the granule again.
+  [[nodiscard]] Filler::Claim demand(AreaState& area, std::uint64_t index, Need need);
+
+  // Begins what can be begun. True: something was.
+  bool step();
+  [[nodiscard]] bool is_idle() const noexcept { return under_way_ == 0; }
+  [[nodiscard]] bool has_work() noexcept;
+
+ private:
+  struct Offer {
+    PageId first = 0;
+    std::uint64_t count = 0;
+    std::uint64_t tripwire = kNoGranule;
+    bool maps = false;
+  };
+  struct Read {
+    ReadAhead* owner = nullptr;
+    Fill fill;
+    SlotPool* pool = nullptr;
+    std::uint32_t slot = 0;
+    PrefetchJob* job = nullptr;
+    IoRequest request;
+  };
+  enum class Begun : std::uint8_t { kBegun, kNothing, kNoRoom };
+  static constexpr std::size_t kOffersMax = 64;
+  // Demand buffers that read-ahead leaves to faults, of four.
+  static constexpr std::uint32_t kKeptFor = 4;
+  // Windows that reads leave to write-back.
+  static constexpr std::uint32_t kKeptForWrites = 2;
+
+  bool step_offers();
+  bool step_prefetches();
+  [[nodiscard]] bool step(PrefetchJob& job);
+  Begun begin(AreaState& area, GranuleSpan span, const Fill& pattern, PrefetchJob* job,
+              std::uint64_t& end);
+  [[nodiscard]] bool has_buffer(std::uint64_t granules) const noexcept;
+  [[nodiscard]] bool make_credit(AreaState& area, std::uint64_t index, Filler::Claim& claim);
+  void start(AreaState& area, const Fill& fill, SlotPool& pool, std::uint32_t slot,
+             PrefetchJob* job);
+  static void on_done(IoRequest& request);
+  void finish(Read& read, std::error_code cause);
+  void end_job(PrefetchJob& job);
+
+  PagerCore& core_;
+  IoQueue& queue_;
+  std::vector<std::unique_ptr<Read>> reads_;
+  std::vector<Read*> idle_;
+  std::size_t under_way_ = 0;
+  std::deque<std::unique_ptr<PrefetchJob>> jobs_;
+  std::optional<Offer> current_;
+
+  sys::FutexLock offers_lock_;
+  std::array<Offer, kOffersMax> offers_ QUIRE_GUARDED_BY(offers_lock_){};
+  std::size_t offers_begin_ QUIRE_GUARDED_BY(offers_lock_) = 0;
+  std::size_t offers_count_ QUIRE_GUARDED_BY(offers_lock_) = 0;
+};
+
+}  // namespace quire::internal

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quire/pager/internal/service.h"
+
+#include <algorithm>
+#include <system_error>
+
+#include "quire/base/check.h"
+#include "quire/pager/internal/pager_core.h"
+#include "quire/sys/event.h"
+#include "quire/sys/fork.h"
+#include "quire/sys/process.h"
+#include "quire/sys/signals.h"
+
+namespace quire::internal {
+namespace {
+
+constexpr std::uint64_t kEventTag = ~std::uint64_t{0};
+constexpr std::uint64_t kTimerTag = kEventTag - 1;
+
+// What many requests together keep a device busy with; more only wait in its queue.
+constexpr std::uint32_t kQueueDepth = 128;
+// For stores that the kernel cannot read by itself; made only when there are such.
+constexpr std::uint32_t kStoreThreads = 8;
+// How often whoever is parked, or a failed write-back, is looked at again.
+constexpr std::chrono::milliseconds kRetry{100};
+
+std::atomic<bool> g_is_forked_child{false};
+std::atomic<bool> g_has_service{false};
+
+}  // namespace
+
+bool Service::is_in_forked_child() noexcept {
+  return g_is_forked_child.load();
+}
+
+Service::Service(PagerCore& core) : core_(core) {}
+
+Result<std::unique_ptr<Service>> Service::start(PagerCore& core) {
+  std::unique_ptr<Service> service(new Service(core));
+  QUIRE_TRY(service->open());
+  try {
+    service->thread_ = std::thread([raw = service.get()] { raw->run(); });
+  } catch (const std::system_error& error) {
+    return fail(Error({.code = error.code(), .operation = "pager", .subject = "its thread"}));
+  }
+  return service;
+}
+
+Result<void> Service::open() {
+  const auto to_result = [](const auto& outcome, const char* what) -> Result<void> {
+    return outcome ? Result<void>()
+                   : Result<void>(fail(sys::to_error(outcome.error(), "pager", what)));
+  };
+  g_has_service.store(true);
+  QUIRE_TRY(to_result(sys::on_fork_in_child([] { g_is_forked_child.store(g_has_service.load()); }),
+                      "pthread_atfork"));
+  queue_ = QUIRE_TRY(IoQueue::make({.depth = kQueueDepth, .thread_count = kStoreThreads}));
+  sys::Outcome<sys::Poller> poller = sys::Poller::open();
+  QUIRE_TRY(to_result(poller, "epoll"));
+  poller_.emplace(std::move(*poller));
+  sys::Outcome<sys::Descriptor> event = sys::create_event(sys::EventReads::kNeverBlock);
+  QUIRE_TRY(to_result(event, "eventfd"));
+  event_ = std::move(*event);
+  sys::Outcome<sys::Descriptor> timer = sys::create_timer();
+  QUIRE_TRY(to_result(timer, "timerfd"));
+  timer_ = std::move(*timer);
+  QUIRE_TRY(to_result(poller_->add(event_.get(), kEventTag), "epoll"));
+  QUIRE_TRY(to_result(poller_->add(timer_.get(), kTimerTag), "epoll"));
+  write_back_ = std::make_unique<WriteBack>(core_, *queue_);
+  read_ahead_ = std::make_unique<ReadAhead>(core_, *queue_);
+  messages_ = std::make_unique<MessageDelivery>(core_, *read_ahead_);
+  return {};
+}
+
+Service::~Service() {
+  if (thread_.joinable()) {
+    is_ending_.store(true);
+    sys::signal_event(event_);
+    thread_.join();
+  }
+}
+
+// --- From other threads -------------------------------------------------------------------------
+
+void Service::wake() noexcept {
+  if (!is_signalled_.exchange(true)) {
+    sys::signal_event(event_);
+  }
+}
+
+void Service::note_dirty() noexcept {
+  // The first dirty page sets the clock; many want write-back now.
+  if (!is_timer_wanted_.exchange(true) || core_.dirty_bytes() > core_.geometry.dirty_start_bytes) {
+    wake();
+  }
+}
+
+void Service::offer(AreaState& area, const FillPlan& plan) noexcept {
+  if (plan.ahead_count == 0) {
+    return;
+  }
+  const bool is_sure = plan.windows().front().span.count * 2 >=
+                       core_.geometry.granules_in(core_.geometry.window_bytes);
+  for (const AheadWindow& window : plan.windows()) {
+    if (!read_ahead_->offer(area, window, is_sure)) {
+      break;
+    }
+  }
+  wake();
+}
+
+Result<void> Service::add_area(AreaState& area) {
+  if (area.is_inline()) {
+    return {};
+  }
+  const sys::Outcome<void> added = poller_->add(area.frames->faults().fd(), area.page_id(0));
+  return added ? Result<void>() : fail(sys::to_error(added.error(), "epoll", area.store->name()));
+}
+
+void Service::remove_area(AreaState& area) noexcept {
+  if (!area.is_inline()) {
+    static_cast<void>(poller_->remove(area.frames->faults().fd()));
+  }
+}
+
+Ticket Service::flush(AreaState& area, ByteRange range, Sync sync, Durability durability) {
+  auto job = std::make_unique<FlushJob>();
+  const AreaState::Stretch stretch = area.stretch_of(range);
+  area.begin_service();
+  area.clear_write_error();
+  job->area = &area;
+  job->first = stretch.first;
+  job->end = stretch.first + stretch.count;
+  job->cursor = job->first;
+  job->syncs = sync == Sync::kYes;
+  job->durability = durability;
+  const Ticket ticket = job->source.ticket();
+  {
+    const MutexLock lock(jobs_mutex_);
+    new_flushes_.push_back(std::move(job));
+  }
+  wake();
+  return ticket;
+}
+
+Ticket Service::prefetch(AreaState& area, std::span<const ByteRange> ranges) {
+  auto job = std::make_unique<PrefetchJob>();
+  area.begin_service();
+  job->area = &area;
+  for (const ByteRange& range : ranges) {
+    const AreaState::Stretch stretch = area.stretch_of(range);
+    if (stretch.count > 0) {
+      job->spans.push_back({stretch.first, stretch.count});
+    }
+  }
+  const Ticket ticket = job->source.ticket();
+  {
+    const MutexLock lock(jobs_mutex_);
+    new_prefetches_.push_back(std::move(job));
+  }
+  wake();
+  return ticket;
+}
+
+// --- The thread ---------------------------------------------------------------------------------
+
+void Service::run() noexcept {
+  sys::block_signals_in_this_thread();
+  sys::name_this_thread("quire-pager");
+  arm_await();
+  while (!is_ending_.load()) {
+    if (round()) {
+      static_cast<void>(queue_->poll());
+    } else {
+      await_work();
+    }
+  }
+  // The await is made to end: what it waits for is there.
+  sys::signal_event(event_);
+  queue_->drain();
+}
+
+// What one look around finds to do. True: look again before sleeping.
+bool Service::round() {
+  if (was_readable_) {
+    on_readable();
+  }
+  take_jobs();
+  bool is_busy = messages_->has_parked() && messages_->serve_parked();
+  is_busy = keep_room() || is_busy;
+  is_busy = write_back() || is_busy;
+  is_busy = step_flushes() || is_busy;
+  is_busy = read_ahead_->step() || is_busy;
+  set_timer();
+  return is_busy;
+}
+
+void Service::arm_await() {
+  is_awaiting_ = true;
+  await_ = {.operation = IoOperation::kAwaitReadable,
+            .fd = poller_->fd(),
+            .on_done =
+                [](IoRequest& request) {
+                  auto& self = *static_cast<Service*>(request.context);
+                  self.is_awaiting_ = false;
+                  self.was_readable_ = true;
+                },
+            .context = this};
+  queue_->submit(await_);
+}
+
+void Service::await_work() {
+  if (!is_awaiting_) {
+    arm_await();
+  }
+  if (!was_readable_) {
+    static_cast<void>(queue_->wait(1));
+  }
+}
+
+void Service::on_readable() {
+  was_readable_ = false;
+  std::array<std::uint64_t, sys::Poller::kReadyMax> tags{};
+  const sys::Outcome<std::size_t> count = poller_->ready(tags);
+  for (std::size_t i = 0; count && i < *count; ++i) {
+    if (tags[i] == kEventTag) {
+      // Taken before it is looked around: what comes after this line signals again.
+      sys::clear_signals(event_);
+      is_signalled_.store(false);
+    } else if (tags[i] == kTimerTag) {
+      sys::clear_signals(timer_);
+      is_timer_set_ = false;
+      is_age_due_ = true;
+    } else if (AreaState* area = core_.evictor.enter_area(tags[i])) {
+      static_cast<void>(messages_->serve(*area));
+      area->end_service();
+    }
+  }
+}
+
+void Service::take_jobs() {
+  std::vector<std::unique_ptr<PrefetchJob>> prefetches;
+  {
+    const MutexLock lock(jobs_mutex_);
+    for (auto& job : new_flushes_) {
+      flushes_.push_back(std::move(job));
+    }
+    new_flushes_.clear();
+    prefetches.swap(new_prefetches_);
+  }
+  for (auto& job : prefetches) {
+    read_ahead_->add(std::move(job));
+  }
+}
+
+// Room ahead of time, so that faults find credits. One batch a round: others wait, too.
+bool Service::keep_room() {
+  if (core_.credits.free_bytes() >= core_.geometry.low_bytes && !is_making_room_) {
+    return false;
+  }
+  is_making_room_ = core_.credits.free_bytes() < core_.geometry.high_bytes;
+  if (!is_making_room_) {
+    return false;
+  }
+  const Evictor::Room room = core_.evictor.make_room(Evictor::kBatch);
+  is_making_room_ = room.evicted > 0;
+  return room.evicted > 0;
+}
+
+bool Service::write_back() {
+  bool began = false;
+  std::array<PageId, 512> pages;
+  const auto most = std::min<std::size_t>(pages.size(), write_back_->batch_granules());
+  const auto batch = std::span(pages).first(most);
+  // What stands in the way of a fault first.
+  while (write_back_->has_room() && !write_back_->is_pausing()) {
+    const std::size_t count = core_.evictor.take_dirty(batch);
+    if (count == 0 || write_back_->start(batch.first(count), AfterWrite::kEvict) == 0) {
+      break;
+    }
+    began = true;
+  }
+  if (is_age_due_ && sweep_left_ == 0) {
+    sweep_left_ = core_.dirty_granules.load();
+  }
+  is_age_due_ = false;
+  while (write_back_->has_room() && !write_back_->is_pausing() &&
+         (sweep_left_ > 0 || core_.dirty_bytes() > core_.geometry.dirty_start_bytes)) {
+    const std::size_t count = write_back_->sweep(batch);
+    if (count == 0 || write_back_->start(batch.first(count), AfterWrite::kKeep) == 0) {
+      sweep_left_ = count == 0 ? 0 : sweep_left_;
+      break;
+    }
+    sweep_left_ -= std::min<std::uint64_t>(sweep_left_, count);
+    began = true;
+  }
+  return began;
+}
+
+bool Service::step_flushes() {
+  bool got_further = false;
+  for (auto& job : flushes_) {
+    while (write_back_->step(*job)) {
+      got_further = true;
+    }
+  }
+  std::erase_if(flushes_, [](const std::unique_ptr<FlushJob>& job) {
+    if (job->step != FlushJob::Step::kDone) {
+      return false;
+    }
+    job->area->end_service();
+    return true;
+  });
+  return got_further;
+}
+
+// Armed only while there is something to come back for.
+void Service::set_timer() {
+  const bool is_stuck = messages_->has_parked() || write_back_->is_pausing();
+  if (is_stuck != is_retrying_) {
+    is_retrying_ = is_stuck;
+    is_timer_set_ = false;
+  }
+  if (core_.dirty_granules.load() == 0) {
+    is_timer_wanted_.store(false);
+    // A page that became dirty before this line was counted, or wants the timer again.
+    if (core_.dirty_granules.load() > 0) {
+      is_timer_wanted_.store(true);
+    }
+  }
+  const bool is_wanted = is_stuck || is_timer_wanted_.load();
+  if (is_wanted == is_timer_set_) {
+    return;
+  }
+  const std::chrono::nanoseconds interval =
+      is_stuck ? std::chrono::nanoseconds(kRetry)
+               : std::chrono::nanoseconds(core_.options.dirty_age_max);
+  const std::chrono::nanoseconds least = std::chrono::milliseconds(1);
+  is_timer_set_ = is_wanted;
+  static_cast<void>(
+      sys::set_timer(timer_, is_wanted ? std::max(interval, least) : std::chrono::nanoseconds(0)));
+}
+
+}  // namespace quire::internal

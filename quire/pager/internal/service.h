@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Service: the pager's one thread. Everything that need not happen in the thread that faults
+// happens here, in one loop over one IoQueue.
+//
+//   wake-up, timer, messages of userfaultfd --.
+//   completions of reads and writes ----------+--> [ one round ] --> nothing left: sleep
+//   jobs: flush, prefetch --------------------'         |
+//                                                       |  1  messages: faults to serve
+//                                                       |  2  room: evict until enough is free
+//                                                       |  3  write-back: dirty victims, too much
+//                                                       |     dirty, too old, flush jobs
+//                                                       '  4  reads: faults, read-ahead, prefetch
+//
+// It sleeps without a timer when nothing is dirty and nobody waits: an idle pager costs nothing.
+//
+// Thread-safety: the members say. Those for faults may be called in a signal handler.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "quire/base/durability.h"
+#include "quire/base/mutex.h"
+#include "quire/base/result.h"
+#include "quire/base/ticket.h"
+#include "quire/io/io_queue.h"
+#include "quire/pager/internal/area_state.h"
+#include "quire/pager/internal/message_delivery.h"
+#include "quire/pager/internal/read_ahead.h"
+#include "quire/pager/internal/write_back.h"
+#include "quire/sys/descriptor.h"
+#include "quire/sys/futex.h"
+#include "quire/sys/poller.h"
+
+namespace quire::internal {
+
+class Service {
+ public:
+  // Starts the thread. Errors: of IoQueue::make(), epoll, timerfd; EAGAIN when no thread can be
+  // had.
+  [[nodiscard]] static Result<std::unique_ptr<Service>> start(PagerCore& core);
+  // Ends it. REQUIRES: no area is left.
+  ~Service();
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+
+  // --- From faults: any thread, also in a signal handler -----------------------------------------
+
+  // Look around: memory is short, something was handed over.
+  void wake() noexcept;
+  // Something became dirty.
+  void note_dirty() noexcept;
+  // Windows to be read ahead of a stream. Dropped when there are too many already: it is a guess.
+  void offer(AreaState& area, const FillPlan& plan) noexcept;
+
+  // --- From the application: any thread ----------------------------------------------------------
+
+  Result<void> add_area(AreaState& area);
+  // No new work of this area is begun; AreaState::in_service() falls to 0.
+  void remove_area(AreaState& area) noexcept;
+  // Writes what is dirty in the range; then, with a durability, syncs the store.
+  enum class Sync : std::uint8_t { kNo, kYes };
+  [[nodiscard]] Ticket flush(AreaState& area, ByteRange range, Sync sync, Durability durability);
+  [[nodiscard]] Ticket prefetch(AreaState& area, std::span<const ByteRange> ranges);
+
+  [[nodiscard]] std::string explain() const { return queue_->explain(); }
+  // Whether this process is a child that was forked after a pager had begun: it has no thread.
+  [[nodiscard]] static bool is_in_forked_child() noexcept;
+
+ private:
+  explicit Service(PagerCore& core);
+  Result<void> open();
+
+  void run() noexcept;
+  [[nodiscard]] bool round();
+  void await_work();
+  void on_readable();
+  void arm_await();
+  void take_jobs();
+  [[nodiscard]] bool keep_room();
+  [[nodiscard]] bool write_back();
+  [[nodiscard]] bool step_flushes();
+  void set_timer();
+
+  PagerCore& core_;
+  std::unique_ptr<IoQueue> queue_;
+  std::optional<sys::Poller> poller_;
+  sys::Descriptor event_;
+  sys::Descriptor timer_;
+  std::atomic<bool> is_signalled_{false};
+  std::atomic<bool> is_ending_{false};
+  std::atomic<bool> is_timer_wanted_{false};
+
+  // Of the thread alone:
+  IoRequest await_;
+  bool is_awaiting_ = false;
+  bool was_readable_ = false;
+  bool is_timer_set_ = false;
+  bool is_age_due_ = false;
+  bool is_retrying_ = false;
+  bool is_making_room_ = false;
+  std::uint64_t sweep_left_ = 0;  // Granules to be written because of their age.
+  std::unique_ptr<WriteBack> write_back_;
+  std::unique_ptr<ReadAhead> read_ahead_;
+  std::unique_ptr<MessageDelivery> messages_;
+  std::vector<std::unique_ptr<FlushJob>> flushes_;
+
+  Mutex jobs_mutex_;
+  std::vector<std::unique_ptr<FlushJob>> new_flushes_ QUIRE_GUARDED_BY(jobs_mutex_);
+  std::vector<std::unique_ptr<PrefetchJob>> new_prefetches_ QUIRE_GUARDED_BY(jobs_mutex_);
+  std::thread thread_;  // Last: it starts when everything above is there.
+};
+
+}  // namespace quire::internal

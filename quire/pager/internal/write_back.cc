@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quire/pager/internal/write_back.h"
+
+#include <algorithm>
+
+#include "quire/base/check.h"
+#include "quire/pager/internal/pager_core.h"
+
+namespace quire::internal {
+namespace {
+
+// Batches under way: the other windows are for reads.
+constexpr std::uint32_t kBatches = 4;
+// A store that refuses writes is not asked again and again.
+constexpr std::chrono::milliseconds kPause{1000};
+
+}  // namespace
+
+WriteBack::WriteBack(PagerCore& core, IoQueue& queue)
+    : core_(core),
+      queue_(queue),
+      batch_granules_(core.geometry.granules_in(core.geometry.window_bytes)) {
+  runs_.resize(batch_granules_);
+  collected_.resize(batch_granules_);
+  for (std::uint32_t i = 0; i < kBatches; ++i) {
+    batches_.push_back(std::make_unique<Batch>());
+    batches_.back()->owner = this;
+    batches_.back()->runs.reserve(batch_granules_);
+    idle_.push_back(batches_.back().get());
+  }
+}
+
+WriteBack::~WriteBack() {
+  QUIRE_CHECK(is_idle());
+}
+
+std::uint64_t WriteBack::all_done_up_to() const noexcept {
+  return under_way_.empty() ? last_started_ : under_way_.front()->number - 1;
+}
+
+bool WriteBack::is_pausing() const noexcept {
+  return failed_at_ && std::chrono::steady_clock::now() - *failed_at_ < kPause;
+}
+
+// --- Beginning ----------------------------------------------------------------------------------
+
+std::size_t WriteBack::start(std::span<PageId> pages, AfterWrite after) {
+  const std::optional<std::uint32_t> slot = core_.windows->try_take();
+  if (!slot) {
+    return 0;
+  }
+  Batch& batch = *idle_.back();
+  idle_.pop_back();
+  batch.slot = *slot;
+  batch.number = ++last_started_;
+  batch.after = after;
+  batch.pending = 1;  // Until everything is begun.
+  batch.used_bytes = 0;
+  batch.runs.clear();
+  under_way_.push_back(&batch);
+  const std::size_t count =
+      make_runs(pages.first(std::min(pages.size(), batch_granules_)), batch_granules_, runs_);
+  for (std::size_t i = 0; i < count; ++i) {
+    begin_run(batch, runs_[i]);
+  }
+  std::size_t began = 0;
+  for (const Run& run : batch.runs) {
+    began += run.count;
+  }
+  end_batch(batch);
+  return began;
+}
+
+// Page numbers that follow each other may still be of two areas: never, since an area's numbers end
+// far before the next one's begin.
+void WriteBack::begin_run(Batch& batch, GranuleRun pages) {
+  AreaState* area = core_.evictor.enter_area(pages.first);
+  if (area == nullptr) {
+    return;
+  }
+  const std::uint64_t first = AreaState::index_of(pages.first);
+  GranuleSpan part{first, 0};
+  bool protects = false;
+  for (std::uint64_t i = first; i <= first + pages.count; ++i) {
+    const auto begun =
+        i == first + pages.count ? GranuleTable::BeginWrite::kRefused : area->table.begin_write(i);
+    const bool protects_this = begun == GranuleTable::BeginWrite::kProtect;
+    const bool goes_on =
+        begun != GranuleTable::BeginWrite::kRefused && part.count > 0 && protects_this == protects;
+    if (goes_on) {
+      ++part.count;
+      continue;
+    }
+    if (part.count > 0) {
+      begin_part(batch, *area, part, protects);
+    }
+    part = {i, begun == GranuleTable::BeginWrite::kRefused ? 0U : 1U};
+    protects = protects_this;
+  }
+  area->end_service();
+}
+
+// Granules that are in kWriting now.
+void WriteBack::begin_part(Batch& batch, AreaState& area, GranuleSpan part, bool protects) {
+  area.begin_service();
+  batch.runs.push_back(
+      {.batch = &batch, .area = &area, .first = part.first, .count = part.count, .request = {}});
+  ++batch.pending;
+  Run& run = batch.runs.back();
+  if (copy_out(run, protects)) {
+    submit(run);
+  } else {
+    run.is_written = false;
+    finish(run, false);
+  }
+}
+
+bool WriteBack::copy_out(Run& run, bool protects) {
+  AreaState& area = *run.area;
+  const ByteRange memory = area.memory_of(run.first, run.count);
+  bool is_protected = true;
+  if (protects) {
+    is_protected = area.frames->protect(memory.offset_bytes, memory.length_bytes).has_value();
+    for (std::uint64_t i = run.first; i < run.first + run.count; ++i) {
+      area.table.written_protected(i);
+    }
+  }
+  const std::span<std::byte> buffer =
+      core_.windows->bytes(run.batch->slot).subspan(run.batch->used_bytes, memory.length_bytes);
+  run.batch->used_bytes += run.count << area.granule.shift();
+  // Without the protection a store would go unseen: the granules stay dirty.
+  if (!is_protected || !area.frames->fetch(memory.offset_bytes, buffer)) {
+    return false;
+  }
+  const ByteRange stored = area.stored_of(run.first, run.count);
+  run.request = {
+      .store = area.store.get(),
+      .operation = IoOperation::kWrite,
+      .offset_bytes = stored.offset_bytes,
+      .memory = buffer.first(std::min<std::uint64_t>(stored.length_bytes, buffer.size())),
+      .on_done = on_done,
+      .context = &run};
+  return true;
+}
+
+void WriteBack::submit(Run& run) {
+  AreaState& area = *run.area;
+  if (const Result<void> allowed = area.check_zeros(); !allowed) {
+    area.note_write_error(allowed.error());
+    run.is_written = false;
+    finish(run, false);
+    return;
+  }
+  area.note_written(run.request.offset_bytes + run.request.memory.size());
+  area.counters.writes.add();
+  area.counters.write_bytes.add(run.request.memory.size());
+  queue_.submit(run.request);
+}
+
+// --- Ending -------------------------------------------------------------------------------------
+
+void WriteBack::on_done(IoRequest& request) {
+  Run& run = *static_cast<Run*>(request.context);
+  WriteBack& self = *run.batch->owner;
+  const Result<std::uint64_t> result = request.result();
+  if (!result) {
+    run.area->note_write_error(result.error());
+  }
+  self.finish(run, result.has_value());
+}
+
+void WriteBack::finish(Run& run, bool was_written) {
+  AreaState& area = *run.area;
+  Batch& batch = *run.batch;
+  for (std::uint64_t i = run.first; i < run.first + run.count; ++i) {
+    const GranuleState state = area.table.finish_write(i, was_written);
+    if (state == GranuleState::kDirty && was_written) {
+      area.counters.redirtied.add();
+    } else if (state == GranuleState::kClean && batch.after == AfterWrite::kEvict &&
+               area.table.begin_evict(i)) {
+      area.core->evictor.evict_one(area, i);
+    }
+  }
+  if (was_written) {
+    failed_at_.reset();
+    core_.is_write_back_failing.store(false);
+  } else {
+    failed_at_ = std::chrono::steady_clock::now();
+    core_.counters.write_errors.add();
+    core_.is_write_back_failing.store(true);
+  }
+  area.end_service();
+  core_.written.advance();
+  end_batch(batch);
+}
+
+void WriteBack::end_batch(Batch& batch) {
+  if (--batch.pending > 0) {
+    return;
+  }
+  core_.windows->give_back(batch.slot);
+  under_way_.erase(std::ranges::find(under_way_, &batch));
+  idle_.push_back(&batch);
+}
+
+// --- What to write ------------------------------------------------------------------------------
+
+std::size_t WriteBack::sweep(std::span<PageId> into) {
+  return core_.evictor.collect_dirty(sweep_from_, into);
+}
+
+bool WriteBack::collect(FlushJob& job) {
+  if (!has_room()) {
+    return false;
+  }
+  AreaState& area = *job.area;
+  std::size_t count = 0;
+  std::uint64_t i = job.cursor;
+  while (i < job.end && count < batch_granules_) {
+    i = area.table.next_in_use(i);
+    if (i >= job.end) {
+      break;
+    }
+    if (area.table.dirty_in_leaf(i) == 0) {
+      i = (i / GranuleTable::kLeafGranules + 1) * GranuleTable::kLeafGranules;
+      continue;
+    }
+    const GranuleState state = area.table.word(i).state();
+    job.saw_writing = job.saw_writing || state == GranuleState::kWriting;
+    if (state == GranuleState::kDirty) {
+      collected_[count++] = area.page_id(i);
+    }
+    ++i;
+  }
+  if (count > 0 && start(std::span(collected_).first(count), AfterWrite::kKeep) == 0 &&
+      !core_.windows->free_count()) {
+    return false;  // No window was free: the same granules again, later.
+  }
+  job.cursor = std::min(i, job.end);
+  if (job.cursor >= job.end) {
+    job.awaited_batch = last_started_;
+    job.step = FlushJob::Step::kAwait;
+  }
+  return true;
+}
+
+bool WriteBack::step(FlushJob& job) {
+  switch (job.step) {
+    case FlushJob::Step::kCollect: return collect(job);
+    case FlushJob::Step::kAwait:
+      if (all_done_up_to() < job.awaited_batch) {
+        return false;
+      }
+      if (job.pass == 1 && job.saw_writing) {
+        job.pass = 2;
+        job.cursor = job.first;
+        job.step = FlushJob::Step::kCollect;
+      } else {
+        job.step = FlushJob::Step::kSync;
+      }
+      return true;
+    case FlushJob::Step::kSync: {
+      const Result<void> written = job.area->check_writes();
+      if (!written || !job.syncs) {
+        job.source.resolve(written);
+        job.step = FlushJob::Step::kDone;
+        return true;
+      }
+      job.sync_request = {
+          .store = job.area->store.get(),
+          .operation = IoOperation::kSync,
+          .durability = job.durability,
+          .on_done =
+              [](IoRequest& request) {
+                auto& self = *static_cast<FlushJob*>(request.context);
+                const Result<std::uint64_t> synced = request.result();
+                if (!synced) {
+                  self.area->note_write_error(synced.error());
+                }
+                self.source.resolve(synced ? Result<void>() : quire::fail(synced.error()));
+                self.step = FlushJob::Step::kDone;
+              },
+          .context = &job};
+      job.step = FlushJob::Step::kAwaitSync;
+      queue_.submit(job.sync_request);
+      return true;
+    }
+    case FlushJob::Step::kAwaitSync:
+    case FlushJob::Step::kDone: break;
+  }
+  return false;
+}
+
+}  // namespace quire::internal

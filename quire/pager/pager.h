@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Pager: plain pointers over files larger than memory, with a hard budget.
+//
+//   quire::Pager pager({.memory_bytes = 256_MiB});        // several areas share one budget
+//   auto index = pager.map("index.ann").value();
+//   query(index.bytes().data());                          // never more than 256 MiB in memory
+//
+// Before anything else:
+//   * System calls. A buffer that lies in an area may be absent when the kernel looks at it. With
+//     FaultPath::kInline the call then fails with EFAULT: take a pin() first; it is cheap, and it
+//     gives an Error where a pointer would give a signal.
+//     A thread that blocks SIGBUS is killed at its first fault: do not block it.
+//   * SIGKILL. Stores live in this process until they are written back: a process that is killed
+//     loses what flush() had not confirmed, unlike with mmap, where the kernel keeps dirty pages.
+//     After flush() has returned, they are as durable as after fdatasync.
+//   * fork. A child does not inherit the areas: touching one raises SIGSEGV there, and every
+//     function fails with kClosed. exec and posix_spawn are fine.
+//
+//   application        load / store          pin()          flush() evict() prefetch()
+//        |                  |                  |                        |
+//        |              a fault                |                        |
+//        v                  v                  v                        v
+//   [ view: MAP_SHARED of a memfd ]     [ granule states ]     [ service thread: read-ahead,
+//        ^                                     |                 write-back, room ahead of time ]
+//        '----------- install <--- fill <------'                        |
+//                                    ^                                  |
+//                                    '---------------- Store -----------'  direct I/O
+//
+// The life of a fault, of a dirty page and of an eviction: docs/pager.md.
+//
+// Threads:       one for the pager, none for an area; it sleeps when there is nothing to do.
+// Thread-safety: Pager: every member from any thread. Areas: const members, and loads and stores of
+//                the bytes, from any thread; resize() and close() need the object for themselves,
+//                though others may touch bytes that stay.
+// Errors:        Result; the operation, the file and range, the cause, a remedy. A failed
+//                write-back sticks to its area until a flush() of it succeeds for that range.
+// Kernel:        5.19.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "quire/base/durability.h"
+#include "quire/base/path_argument.h"
+#include "quire/base/result.h"
+#include "quire/base/ticket.h"
+#include "quire/base/units.h"
+#include "quire/io/store.h"
+#include "quire/map/typed_view.h"
+#include "quire/pager/pager_options.h"
+#include "quire/pager/pager_stats.h"
+#include "quire/pager/pin.h"
+
+namespace quire {
+
+namespace internal {
+class AreaState;
+class KernelArea;
+class PagerState;
+struct OpenedArea;
+}  // namespace internal
+
+// A store as a span of bytes of which a bounded part is in memory.
+//
+// Life:   empty --Pager::map()--> open --close() or destructor--> empty
+// The destructor drops what is in memory and writes nothing: close() writes, and says what failed.
+// Pointers stay valid until then, or until a resize() below them.
+class PagedArea {
+ public:
+  PagedArea() noexcept;
+  PagedArea(PagedArea&& other) noexcept;
+  PagedArea& operator=(PagedArea&& other) noexcept;
+  ~PagedArea();
+
+  // --- What it shows -----------------------------------------------------------------------------
+
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {first_, size_bytes_}; }
+  // Errors: kOutOfRange.
+  [[nodiscard]] Result<std::span<const std::byte>> bytes(ByteRange range) const;
+  // Errors: kMisaligned, kOutOfRange.
+  template <typename T>
+  [[nodiscard]] Result<std::span<const T>> as(ByteRange range = kWholeFile) const {
+    return typed_view<const T>(QUIRE_TRY(bytes(range)), name());
+  }
+  [[nodiscard]] std::uint64_t size_bytes() const noexcept { return size_bytes_; }
+  [[nodiscard]] bool is_open() const noexcept { return state_ != nullptr || kernel_ != nullptr; }
+  [[nodiscard]] bool is_paged() const noexcept;  // False: a kernel mapping; explain() says why.
+  // How its faults arrive: kInline or kHandler; kAutomatic where the kernel serves them.
+  [[nodiscard]] FaultPath fault_path() const noexcept;
+  [[nodiscard]] const std::string& name() const noexcept;
+  // What was chosen and why: budget, delivery, granule, direct or not, what was not to be had.
+  [[nodiscard]] std::string explain() const;
+
+  // --- Residency ---------------------------------------------------------------------------------
+
+  // Keeps the range in memory, readable by system calls too, until the Pin goes. Reads what is
+  // absent: an Error where a pointer would give a signal. Errors: EIO of the store; kLimit when the
+  // range does not fit into the budget beside what is pinned already.
+  // Cost: one compare-and-swap a granule when it is in memory. Blocks: for what is not.
+  [[nodiscard]] Result<Pin> pin(ByteRange range) const;
+
+  // Reads ranges in the background, many at a time; those that find no memory are left out. The
+  // ticket is done when everything that could be read was.
+  [[nodiscard]] Ticket prefetch(std::span<const ByteRange> ranges) const;
+  [[nodiscard]] Ticket prefetch(ByteRange range) const { return prefetch(std::span(&range, 1)); }
+  // Errors: kReadOnly for kOverwrite on a read-only area; kLimit for more than kAdvicesMax ranges.
+  Result<void> advise(ByteRange range, Pattern pattern) const;
+  [[nodiscard]] Result<PagedResidency> resident(ByteRange range = kWholeFile) const;
+  // Writes what is dirty and drops the range. Blocks. Errors: of write-back.
+  Result<PagedEviction> evict(ByteRange range = kWholeFile) const;
+
+  [[nodiscard]] AreaStats stats() const;
+  // The error that sticks, or nothing: of a write-back, or of a fill that a plain access met.
+  Result<void> check() const;
+
+  // Writes what is dirty (without forcing it to the device), then releases everything; the object
+  // is empty afterwards, whatever is returned. Threads that touch the bytes during or after it get
+  // SIGSEGV, as with munmap; those that wait for a fault are woken into it.
+  // Errors: of write-back, also of an earlier one; kFailed while a Pin is left (nothing happens).
+  Result<void> close();
+
+  // Walks everything. REQUIRES: nobody uses the area meanwhile.
+  void check_invariants() const;
+
+  static constexpr std::size_t kAdvicesMax = 256;
+
+ protected:
+  friend class Pager;
+  explicit PagedArea(internal::OpenedArea opened) noexcept;
+  [[nodiscard]] Result<ByteRange> resolve(ByteRange range, const char* operation) const;
+
+  std::shared_ptr<internal::AreaState> state_;  // One of these two while it is open.
+  std::shared_ptr<internal::KernelArea> kernel_;
+  std::byte* first_ = nullptr;
+  std::uint64_t size_bytes_ = 0;
+};
+
+class WritablePagedArea : public PagedArea {
+ public:
+  WritablePagedArea() noexcept = default;
+
+  [[nodiscard]] std::span<std::byte> bytes() noexcept { return {first_, size_bytes_}; }
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return PagedArea::bytes(); }
+  [[nodiscard]] Result<std::span<std::byte>> bytes(ByteRange range);
+  [[nodiscard]] Result<std::span<const std::byte>> bytes(ByteRange range) const {
+    return PagedArea::bytes(range);
+  }
+  template <typename T>
+  [[nodiscard]] Result<std::span<T>> as(ByteRange range = kWholeFile) {
+    return typed_view<T>(QUIRE_TRY(bytes(range)), name());
+  }
+  template <typename T>
+  [[nodiscard]] Result<std::span<const T>> as(ByteRange range = kWholeFile) const {
+    return PagedArea::as<T>(range);
+  }
+
+  // Like pin(), and the bytes may be stored to by system calls. They count as dirty while the pin
+  // lasts.
+  [[nodiscard]] Result<WritablePin> pin_for_writing(ByteRange range);
+
+  // When it returns, what was stored to the range before the call is as durable as asked for.
+  // Errors: ENOSPC, EIO of the store, also of an earlier write-back of the range; the granules that
+  // could not be written stay dirty and in memory, and the next flush() tries again, unless the
+  // store itself is failed. Blocks.
+  Result<void> flush(ByteRange range = kWholeFile, Durability durability = Durability::kData);
+  [[nodiscard]] Ticket flush_async(ByteRange range = kWholeFile,
+                                   Durability durability = Durability::kData);
+
+  // Grows or shrinks area and store. Growing never moves the bytes. What is added reads as zeros.
+  // Errors: kLimit beyond reserve_bytes; ENOSPC; kFailed when something beyond is pinned.
+  Result<void> resize(std::uint64_t size_bytes);
+
+ private:
+  friend class Pager;
+  explicit WritablePagedArea(internal::OpenedArea opened) noexcept;
+};
+
+class Pager {
+ public:
+  // Takes no memory and starts nothing: the first map() does, and returns what goes wrong.
+  explicit Pager(const PagerOptions& options = {});
+  // REQUIRES: its areas are closed or destroyed (checked).
+  ~Pager();
+  Pager(const Pager&) = delete;
+  Pager& operator=(const Pager&) = delete;
+
+  // Errors: those of open_file(); kUnsupported with PagingEngine::kPaged where userfaultfd is not
+  // to be had; kLimit when the budget is too small for another area; kOutOfRange for options.
+  [[nodiscard]] Result<PagedArea> map(PathArgument path, const PagedOptions& options = {});
+  // Chosen by {.access = Access::kReadWrite}; templates only so that lists without .access choose
+  // the other ones.
+  template <std::same_as<ReadWriteAccess> A = ReadWriteAccess>
+  [[nodiscard]] Result<WritablePagedArea> map(PathArgument path,
+                                              const BasicPagedOptions<A>& options) {
+    return map_writable(std::move(path), options);
+  }
+  // Bytes from anywhere. A Store without a kernel_target() is called from the service thread, or,
+  // with FaultPath::kInline asked for by name, from the faulting thread in a signal handler.
+  [[nodiscard]] Result<PagedArea> map(std::shared_ptr<Store> store,
+                                      const PagedOptions& options = {});
+  template <std::same_as<ReadWriteAccess> A = ReadWriteAccess>
+  [[nodiscard]] Result<WritablePagedArea> map(std::shared_ptr<Store> store,
+                                              const BasicPagedOptions<A>& options) {
+    return map_store_writable(std::move(store), options);
+  }
+
+  [[nodiscard]] const PagerOptions& options() const noexcept;
+  [[nodiscard]] PagerStats stats() const;
+  [[nodiscard]] std::string explain() const;
+  void check_invariants() const;
+
+ private:
+  // Not templates: their symbols are spelt alike by every compiler.
+  [[nodiscard]] Result<WritablePagedArea> map_writable(PathArgument path,
+                                                       const WritablePagedOptions& options);
+  [[nodiscard]] Result<WritablePagedArea> map_store_writable(std::shared_ptr<Store> store,
+                                                             const WritablePagedOptions& options);
+
+  std::unique_ptr<internal::PagerState> state_;
+};
+
+}  // namespace quire
