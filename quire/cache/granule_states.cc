@@ -75,6 +75,12 @@ bool GranuleTable::begin_fill(std::uint64_t granule) noexcept {
   return true;
 }
 
+void GranuleTable::open_fill(std::uint64_t granule) noexcept {
+  const GranuleWord before{
+      word_of(granule).fetch_or(GranuleWord::kLocked, std::memory_order_acq_rel)};
+  QUIRE_DCHECK_EQ(before.bits & ~GranuleWord::kAwaited, bits_of(GranuleState::kFilling));
+}
+
 void GranuleTable::finish_fill(std::uint64_t granule, GranuleState to) noexcept {
   QUIRE_DCHECK(to == GranuleState::kClean || to == GranuleState::kDirty ||
                to == GranuleState::kHeld || to == GranuleState::kAbsent);
@@ -82,7 +88,8 @@ void GranuleTable::finish_fill(std::uint64_t granule, GranuleState to) noexcept 
     count_dirty(granule);
   }
   const GranuleWord before{word_of(granule).exchange(bits_of(to), std::memory_order_acq_rel)};
-  QUIRE_DCHECK_EQ(before.bits & ~GranuleWord::kAwaited, bits_of(GranuleState::kFilling));
+  QUIRE_DCHECK_EQ(before.bits & ~(GranuleWord::kAwaited | GranuleWord::kLocked),
+                  bits_of(GranuleState::kFilling));
   announce_end(granule, before);
   if (to == GranuleState::kAbsent) {
     leave(granule);

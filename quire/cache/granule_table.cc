@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <string>
 #include <thread>
 #include <utility>
@@ -12,6 +13,8 @@
 #include "quire/base/check.h"
 #include "quire/base/page_window.h"
 #include "quire/cache/internal/granule_cell.h"
+#include "quire/sys/file.h"
+#include "quire/sys/memfd.h"
 
 namespace quire {
 
@@ -19,8 +22,8 @@ using internal::load;
 
 // --- The table -----------------------------------------------------------------------------------
 
-Result<GranuleTable> GranuleTable::make(std::uint64_t granule_count) {
-  static_assert(sizeof(Cell) * kLeafGranules == kLeafBytes);
+Result<GranuleTable> GranuleTable::make(std::uint64_t granule_count, TableBacking backing) {
+  static_assert(sizeof(Cell) == kCellBytes && offsetof(Cell, word) == 0);
   static_assert(Leaf::is_always_lock_free && sizeof(Leaf) == sizeof(std::uint32_t));
   const std::string subject = std::to_string(granule_count) + " granules";
   const PageSize page = sys::os_page_size();
@@ -37,11 +40,7 @@ Result<GranuleTable> GranuleTable::make(std::uint64_t granule_count) {
   const std::uint64_t cell_bytes = table.leaf_count_ * kLeafBytes;
   const std::uint64_t leaf_bytes = round_up(table.leaf_count_ * sizeof(Leaf), page);
   table.memory_bytes_ = std::max(cell_bytes + leaf_bytes, page.bytes());
-  const sys::Outcome<sys::Address> memory =
-      sys::map_pages({.length_bytes = table.memory_bytes_,
-                      .protection = sys::Protection::kReadWrite,
-                      .visibility = sys::Visibility::kPrivate,
-                      .no_reserve = true});
+  const sys::Outcome<sys::Address> memory = table.map(backing);
   if (!memory) {
     return fail(sys::to_error(memory.error(), "granule_table", subject));
   }
@@ -55,6 +54,20 @@ Result<GranuleTable> GranuleTable::make(std::uint64_t granule_count) {
   table.cells_ = reinterpret_cast<Cell*>(table.memory_);
   table.leaves_ = reinterpret_cast<Leaf*>(table.memory_ + cell_bytes);
   return table;
+}
+
+sys::Outcome<sys::Address> GranuleTable::map(TableBacking backing) noexcept {
+  sys::MapRequest request{.length_bytes = memory_bytes_,
+                          .protection = sys::Protection::kReadWrite,
+                          .visibility = sys::Visibility::kPrivate,
+                          .no_reserve = true};
+  if (backing == TableBacking::kMemfd) {
+    memfd_ = QUIRE_TRY(sys::create_memfd({.name = "granules", .allow_sealing = false}));
+    QUIRE_TRY(sys::truncate_file(memfd_.get(), memory_bytes_));
+    request.visibility = sys::Visibility::kShared;
+    request.fd = memfd_.get();
+  }
+  return sys::map_pages(request);
 }
 
 GranuleTable::GranuleTable(GranuleTable&& other) noexcept {
@@ -76,6 +89,7 @@ GranuleTable::~GranuleTable() {
 void GranuleTable::take_from(GranuleTable& other) noexcept {
   granule_count_ = std::exchange(other.granule_count_, 0);
   leaf_count_ = std::exchange(other.leaf_count_, 0);
+  memfd_ = std::move(other.memfd_);
   memory_ = std::exchange(other.memory_, nullptr);
   memory_bytes_ = std::exchange(other.memory_bytes_, 0);
   cells_ = std::exchange(other.cells_, nullptr);
@@ -93,6 +107,7 @@ void GranuleTable::release() noexcept {
     static_cast<void>(sys::unmap_pages(memory_, memory_bytes_));
     memory_ = nullptr;
   }
+  static_cast<void>(memfd_.close());
 }
 
 const GranuleTable::Leaf& GranuleTable::leaf_of(std::uint64_t granule) const noexcept {
@@ -171,8 +186,9 @@ void GranuleTable::finish_give_back(std::uint64_t granule) noexcept {
   Cell* cells = cells_ + round_down(granule, PageSize(kLeafGranules));
   // Nobody writes here now: users of the leaf have left, and new ones wait outside. Readers of
   // single words see an absent granule before and after.
-  const sys::Outcome<void> dropped = sys::advise_pages(reinterpret_cast<sys::Address>(cells),
-                                                       kLeafBytes, sys::MemoryAdvice::kDontNeed);
+  const sys::Outcome<void> dropped = sys::advise_pages(
+      reinterpret_cast<sys::Address>(cells), kLeafBytes,
+      memfd_.get() >= 0 ? sys::MemoryAdvice::kRemove : sys::MemoryAdvice::kDontNeed);
   if (!dropped) {
     // The program has locked its memory (mlockall): the page stays, but the notes go all the same.
     std::for_each_n(cells, kLeafGranules, [](Cell& cell) { cell.note.store(0); });

@@ -33,6 +33,10 @@
 //
 //   one 64-bit cell   | state word: 32 bits, atomic | note: 32 bits, the replacement policy's |
 //
+// With TableBacking::kMemfd another process can read the states through memfd(), also when this one
+// is dead: cell i lies at i * kCellBytes of it, its state word first. What may_be_newer() says of a
+// word is then the whole truth: no store lands in memory before it says so.
+//
 // Cells lie in sparse memory, in leaves of 512 (one OS page): a leaf is charged to the budget when
 // its first granule is touched, and can be given back when none of its granules is in use: mapping
 // 1 TiB costs nothing but addresses. Giving back forgets notes (the policy's ghosts), no data.
@@ -54,6 +58,7 @@
 #include <cstdint>
 
 #include "quire/base/result.h"
+#include "quire/sys/descriptor.h"
 #include "quire/sys/memory.h"
 
 namespace quire {
@@ -93,27 +98,42 @@ struct GranuleWord {
     return state() == GranuleState::kClean || state() == GranuleState::kDirty ||
            state() == GranuleState::kWriting;
   }
+  // The store may not have what the memory has: stores were let in, or are just being let in.
+  [[nodiscard]] constexpr bool may_be_newer() const noexcept {
+    return state() == GranuleState::kDirty || state() == GranuleState::kWriting || has(kLocked);
+  }
   // Somebody is at work on it; the word will change.
   [[nodiscard]] constexpr bool is_in_transition() const noexcept {
     return has(kLocked) || state() == GranuleState::kFilling || state() == GranuleState::kEvicting;
   }
 };
 
+// Where a table's memory is.
+enum class TableBacking : std::uint8_t {
+  kPrivate,  // In this process alone.
+  kMemfd,    // In a memfd that others can be given. Giving back a leaf punches a hole.
+};
+
 class GranuleTable {
  public:
   static constexpr std::uint64_t kLeafGranules = 512;
+  static constexpr std::uint64_t kCellBytes = 8;
   // Memory of the cells of a leaf: what to charge for it.
-  static constexpr std::uint64_t kLeafBytes = kLeafGranules * 8;
+  static constexpr std::uint64_t kLeafBytes = kLeafGranules * kCellBytes;
 
   // Addresses for `granule_count` cells. Errors: ENOMEM; kUnsupported where an OS page is larger
-  // than a leaf, which then could not be given back by itself.
-  [[nodiscard]] static Result<GranuleTable> make(std::uint64_t granule_count);
+  // than a leaf, which then could not be given back by itself; with kMemfd, of memfd_create and
+  // ftruncate.
+  [[nodiscard]] static Result<GranuleTable> make(std::uint64_t granule_count,
+                                                 TableBacking backing = TableBacking::kPrivate);
   GranuleTable() = default;
   GranuleTable(GranuleTable&& other) noexcept;
   GranuleTable& operator=(GranuleTable&& other) noexcept;
   ~GranuleTable();
 
   [[nodiscard]] std::uint64_t granule_count() const noexcept { return granule_count_; }
+  // -1 with TableBacking::kPrivate.
+  [[nodiscard]] int memfd() const noexcept { return memfd_.get(); }
 
   // --- Leaves ------------------------------------------------------------------------------------
 
@@ -147,6 +167,9 @@ class GranuleTable {
   // REQUIRES, for begin_fill(): the caller has entered the leaf. For the others it is enough that
   // they name a granule of the table: what they ask for exists in leaves in use only.
   bool begin_fill(std::uint64_t granule) noexcept;  // kAbsent -> kFilling
+  // kFilling -> the same, locked: everything is in memory, and stores are let in from now on, before
+  // finish_fill(kDirty) says so. For tables that others read.
+  void open_fill(std::uint64_t granule) noexcept;
   // kFilling -> kClean, kDirty, kHeld, or kAbsent for one that failed.
   void finish_fill(std::uint64_t granule, GranuleState to) noexcept;
   bool take_held(std::uint64_t granule) noexcept;  // kHeld -> kFilling
@@ -222,8 +245,11 @@ class GranuleTable {
   void announce_end(std::uint64_t granule, GranuleWord before) noexcept;
   void check_leaf(std::uint64_t leaf_index) const;
 
+  [[nodiscard]] sys::Outcome<sys::Address> map(TableBacking backing) noexcept;
+
   std::uint64_t granule_count_ = 0;
   std::uint64_t leaf_count_ = 0;
+  sys::Descriptor memfd_;  // Of TableBacking::kMemfd.
   sys::Address memory_ = nullptr;  // Cells, then leaves.
   std::uint64_t memory_bytes_ = 0;
   Cell* cells_ = nullptr;

@@ -120,11 +120,21 @@ PageHost::Standing Evictor::standing(PageId page) const noexcept {
   }
 }
 
+// How many of the pages, from the first on, are neighbours.
+std::size_t Evictor::run_length(std::span<const PageId> pages) noexcept {
+  std::size_t count = 1;
+  while (count < pages.size() && pages[count] == pages[count - 1] + 1) {
+    ++count;
+  }
+  return count;
+}
+
 void Evictor::watch(std::span<const PageId> pages) noexcept {
   std::size_t count = 0;
-  for (const PageId page : pages) {
-    const AreaState& area = *area_of(page);
-    const ByteRange memory = area.memory_of(AreaState::index_of(page), 1);
+  for (std::size_t run = 0; !pages.empty(); pages = pages.subspan(run)) {
+    run = run_length(pages);
+    const AreaState& area = *area_of(pages.front());
+    const ByteRange memory = area.memory_of(AreaState::index_of(pages.front()), run);
     if (memory.length_bytes > 0 && !area.is_closing()) {
       watched_[count++] = {area.frames->view() + memory.offset_bytes, memory.length_bytes};
     }
@@ -134,20 +144,32 @@ void Evictor::watch(std::span<const PageId> pages) noexcept {
 }
 
 void Evictor::look(std::span<const PageId> pages, std::span<bool> used) noexcept {
-  std::array<bool, 16> present{};
+  std::ranges::fill(used, false);
+  for (std::size_t run = 0; scan_ && !pages.empty();
+       pages = pages.subspan(run), used = used.subspan(run)) {
+    const std::size_t most =
+        present_.size() * sys::os_page_size().bytes() >> core_.geometry.granule.shift();
+    run = run_length(pages.first(std::min(pages.size(), std::max<std::size_t>(most, 1))));
+    if (!area_of(pages.front())->is_closing()) {
+      look_at_run(pages.first(run), used);
+    }
+  }
+}
+
+// REQUIRES: neighbours, whose OS pages fit into present_ (or one granule, which is looked at in
+// pieces).
+void Evictor::look_at_run(std::span<const PageId> pages, std::span<bool> used) noexcept {
+  const AreaState& area = *area_of(pages.front());
+  const ByteRange memory = area.memory_of(AreaState::index_of(pages.front()), pages.size());
   const std::uint64_t page_bytes = sys::os_page_size().bytes();
-  for (std::size_t i = 0; i < pages.size(); ++i) {
-    used[i] = false;
-    const AreaState& area = *area_of(pages[i]);
-    const ByteRange memory = area.memory_of(AreaState::index_of(pages[i]), 1);
-    const bool is_visible = scan_ && !area.is_closing();
-    for (std::uint64_t at = 0; is_visible && !used[i] && at < memory.length_bytes;
-         at += present.size() * page_bytes) {
-      const std::uint64_t length = std::min(memory.length_bytes - at, present.size() * page_bytes);
-      const std::span<bool> answer(present.data(), (length + page_bytes - 1) / page_bytes);
-      if (scan_->present(area.frames->view() + memory.offset_bytes + at, length, answer)) {
-        used[i] = std::ranges::find(answer, true) != answer.end();
-      }
+  for (std::uint64_t at = 0; at < memory.length_bytes; at += present_.size() * page_bytes) {
+    const std::uint64_t length = std::min(memory.length_bytes - at, present_.size() * page_bytes);
+    const std::span<bool> answer(present_.data(), (length + page_bytes - 1) / page_bytes);
+    if (!scan_->present(area.frames->view() + memory.offset_bytes + at, length, answer)) {
+      continue;  // Not known: not used.
+    }
+    for (std::size_t i = 0; i < answer.size(); ++i) {
+      used[(at + i * page_bytes) >> area.granule.shift()] |= answer[i];
     }
   }
 }
@@ -294,6 +316,7 @@ std::size_t Evictor::collect_dirty(PageId& from, std::span<PageId> into) noexcep
 }
 
 bool Evictor::is_all_pinned() noexcept {
+  bool is_any_pinned = false;
   const sys::FutexLockGuard guard(lock_);
   for (const AreaState* area : areas_) {
     if (area == nullptr) {
@@ -306,9 +329,10 @@ bool Evictor::is_all_pinned() noexcept {
       if (word.state() != GranuleState::kAbsent && word.pins() == 0) {
         return false;
       }
+      is_any_pinned = is_any_pinned || word.pins() > 0;
     }
   }
-  return true;
+  return is_any_pinned;
 }
 
 std::size_t Evictor::peek(std::span<PageId> pages) noexcept {

@@ -74,7 +74,7 @@ class Evictor final : private PageHost {
   // Dirty pages, in the order of areas and addresses, from `from` on, which moves behind the last
   // one, or back to the beginning when there is no more.
   std::size_t collect_dirty(PageId& from, std::span<PageId> into) noexcept;
-  // Whether every page of every area is pinned: no waiting makes room.
+  // Whether there are pages, and every one of every area is pinned: no waiting makes room.
   [[nodiscard]] bool is_all_pinned() noexcept;
   // Evicts one granule that begin_evict() or begin_discard() was won for.
   void evict_one(AreaState& area, std::uint64_t index) noexcept;
@@ -103,6 +103,8 @@ class Evictor final : private PageHost {
   void watch(std::span<const PageId> pages) noexcept override;
   void look(std::span<const PageId> pages, std::span<bool> used) noexcept override;
 
+  [[nodiscard]] static std::size_t run_length(std::span<const PageId> pages) noexcept;
+  void look_at_run(std::span<const PageId> pages, std::span<bool> used) noexcept;
   void drain_inbox() noexcept QUIRE_REQUIRES(lock_);
   [[nodiscard]] AreaState* area_of(PageId page) const noexcept;
   void name_dirty(PageId page) noexcept QUIRE_REQUIRES(lock_);
@@ -116,6 +118,7 @@ class Evictor final : private PageHost {
   std::unique_ptr<Replacement> policy_;  // Under lock_, as what follows.
   std::vector<AreaState*> areas_;        // By slot; null: none. Under lock_.
   std::array<std::span<std::byte>, Replacement::kBatchMax> watched_{};
+  std::array<bool, Replacement::kBatchMax> present_{};  // By OS page.
   std::array<PageId, kDirtyMax> dirty_{};
   std::size_t dirty_count_ = 0;
 

@@ -40,8 +40,7 @@ bool resolve_fault(const sys::BusFault& fault) noexcept {
   }
   const std::uint64_t index = offset_bytes >> area.granule.shift();
   std::error_code cause;
-  const Served served =
-      area.core->filler.serve(area, index, need_of(fault, area, index), cause);
+  const Served served = area.core->filler.serve(area, index, need_of(fault, area, index), cause);
   // A fill that failed may have left zeros, as OnFillError asks for: then the access goes on.
   return served != Served::kFailed || area.table.word(index).is_resident();
 }

@@ -21,17 +21,55 @@ ReadAhead::~ReadAhead() {
   QUIRE_CHECK(is_idle());
 }
 
-bool ReadAhead::offer(AreaState& area, const AheadWindow& window, bool maps) noexcept {
-  const sys::FutexLockGuard guard(offers_lock_);
-  if (offers_count_ == kOffersMax) {
-    return false;
+// The claimed neighbours of a window go to the service thread; or back, when it has too many.
+bool ReadAhead::offer_run(Fill& run) noexcept {
+  if (run.count == 0) {
+    return true;
   }
-  offers_[(offers_begin_ + offers_count_++) % kOffersMax] = {
-      .first = area.page_id(window.span.first),
-      .count = window.span.count,
-      .tripwire = window.tripwire,
-      .maps = maps};
-  return true;
+  AreaState& area = *run.area;
+  area.begin_service();
+  bool is_taken = false;
+  {
+    const sys::FutexLockGuard guard(offers_lock_);
+    is_taken = offers_count_ < kOffersMax;
+    if (is_taken) {
+      offers_[(offers_begin_ + offers_count_++) % kOffersMax] = run;
+    }
+  }
+  if (!is_taken) {
+    core_.filler.abandon(area, run.first, run.count);
+    area.end_service();
+  }
+  run.first += run.count;
+  run.count = 0;
+  return is_taken;
+}
+
+bool ReadAhead::offer(AreaState& area, const AheadWindow& window, bool maps) noexcept {
+  const std::uint64_t most = core_.geometry.granules_in(core_.geometry.window_bytes);
+  const std::uint64_t end = std::min(window.span.end(), area.granule_count());
+  Fill run{.area = &area,
+           .first = window.span.first,
+           .tripwire = window.tripwire,
+           .arrival = Arrival::kReadAhead,
+           .is_mapped = maps};
+  for (std::uint64_t i = window.span.first; i < end; ++i) {
+    Filler::Claim claim = Filler::Claim::kTaken;
+    const bool has_credit = make_credit(area, i, claim);
+    if (claim == Filler::Claim::kClaimed) {
+      ++run.count;
+    }
+    if (claim != Filler::Claim::kClaimed || run.count == most) {
+      if (!offer_run(run)) {
+        return false;
+      }
+      run.first = i + 1;
+    }
+    if (!has_credit) {
+      return false;
+    }
+  }
+  return offer_run(run);
 }
 
 void ReadAhead::add(std::unique_ptr<PrefetchJob> job) {
@@ -59,6 +97,18 @@ bool ReadAhead::has_buffer(std::uint64_t granules) const noexcept {
     return true;
   }
   return core_.windows->free_count() > kKeptForWrites;
+}
+
+std::optional<std::pair<SlotPool*, std::uint32_t>> ReadAhead::take_buffer(
+    std::uint64_t granules) noexcept {
+  if (idle_.empty() || !has_buffer(granules)) {
+    return std::nullopt;
+  }
+  const bool is_small = granules <= core_.geometry.granules_in(core_.geometry.demand_slot_bytes) &&
+                        core_.demand->free_count() > core_.demand->slot_count() / kKeptFor;
+  SlotPool& pool = is_small ? *core_.demand : *core_.windows;
+  const std::optional<std::uint32_t> slot = pool.try_take();
+  return slot ? std::optional(std::pair(&pool, *slot)) : std::nullopt;
 }
 
 // Makes room once, by evicting; nobody waits for what is read ahead.
@@ -92,12 +142,8 @@ ReadAhead::Begun ReadAhead::begin(AreaState& area, GranuleSpan span, const Fill&
   const std::uint64_t most = core_.geometry.granules_in(core_.geometry.window_bytes);
   const GranuleSpan mine =
       core_.filler.extend_claim(area, first, {first, std::min(last - first, most)});
-  const bool is_small =
-      mine.count <= core_.geometry.granules_in(core_.geometry.demand_slot_bytes) &&
-      core_.demand->free_count() > core_.demand->slot_count() / kKeptFor;
-  SlotPool& pool = is_small ? *core_.demand : *core_.windows;
-  const std::optional<std::uint32_t> slot = pool.try_take();
-  if (!slot) {
+  const auto buffer = take_buffer(mine.count);
+  if (!buffer) {
     core_.filler.abandon(area, mine.first, mine.count);
     return Begun::kNoRoom;
   }
@@ -106,8 +152,7 @@ ReadAhead::Begun ReadAhead::begin(AreaState& area, GranuleSpan span, const Fill&
   fill.area = &area;
   fill.first = mine.first;
   fill.count = mine.count;
-  area.counters.read_ahead_bytes.add(mine.count << area.granule.shift());
-  start(area, fill, pool, *slot, job);
+  start(area, fill, *buffer->first, buffer->second, job);
   return Begun::kBegun;
 }
 
@@ -121,6 +166,9 @@ void ReadAhead::start(AreaState& area, const Fill& fill, SlotPool& pool, std::ui
   read.slot = slot;
   read.job = job;
   area.begin_service();
+  if (fill.demanded == kNoGranule) {
+    area.counters.read_ahead_bytes.add(fill.count << area.granule.shift());
+  }
   if (job != nullptr) {
     ++job->pending;
   }
@@ -154,30 +202,17 @@ bool ReadAhead::step_offers() {
       offers_begin_ = (offers_begin_ + 1) % kOffersMax;
       --offers_count_;
     }
-    AreaState* area = core_.evictor.enter_area(current_->first);
-    if (area == nullptr) {
-      current_.reset();
-      continue;
+    AreaState& area = *current_->area;
+    if (area.is_closing()) {
+      core_.filler.abandon(area, current_->first, current_->count);
+    } else if (const auto buffer = take_buffer(current_->count)) {
+      start(area, *current_, *buffer->first, buffer->second, nullptr);
+      began = true;
+    } else {
+      return began;  // Reads under way will give buffers back.
     }
-    const Fill pattern{.tripwire = current_->tripwire,
-                       .arrival = Arrival::kReadAhead,
-                       .is_mapped = current_->maps};
-    const GranuleSpan span{AreaState::index_of(current_->first), current_->count};
-    std::uint64_t end = span.first;
-    const Begun begun = begin(*area, span, pattern, nullptr, end);
-    const bool is_short =
-        begun == Begun::kNoRoom && !has_buffer(std::min<std::uint64_t>(span.count, 1));
-    if (begun == Begun::kBegun && end < span.end()) {
-      current_->count = span.end() - end;
-      current_->first = area->page_id(end);
-    } else if (!is_short) {
-      current_.reset();  // Done; or there is no memory for it, and it was a guess.
-    }
-    area->end_service();
-    began = began || begun == Begun::kBegun;
-    if (is_short) {
-      return began;
-    }
+    current_.reset();
+    area.end_service();
   }
 }
 

@@ -8,6 +8,9 @@
 //   faults (messages)      --'        |             '--> IoQueue --> Filler::complete()
 //                                     '-- in memory already, or no credit: left out
 //
+// What is offered is claimed at once, by the thread that faults: a reader that is faster than this
+// thread then waits for his window, instead of reading it in small pieces himself.
+//
 // Nobody waits for what is read ahead: where memory or buffers are short it is left out, or comes
 // later; what somebody waits for goes first, and keeps some buffers for itself.
 //
@@ -65,12 +68,6 @@ class ReadAhead {
   [[nodiscard]] bool has_work() noexcept;
 
  private:
-  struct Offer {
-    PageId first = 0;
-    std::uint64_t count = 0;
-    std::uint64_t tripwire = kNoGranule;
-    bool maps = false;
-  };
   struct Read {
     ReadAhead* owner = nullptr;
     Fill fill;
@@ -80,7 +77,7 @@ class ReadAhead {
     IoRequest request;
   };
   enum class Begun : std::uint8_t { kBegun, kNothing, kNoRoom };
-  static constexpr std::size_t kOffersMax = 64;
+  static constexpr std::size_t kOffersMax = 128;
   // Demand buffers that read-ahead leaves to faults, of four.
   static constexpr std::uint32_t kKeptFor = 4;
   // Windows that reads leave to write-back.
@@ -91,6 +88,9 @@ class ReadAhead {
   [[nodiscard]] bool step(PrefetchJob& job);
   Begun begin(AreaState& area, GranuleSpan span, const Fill& pattern, PrefetchJob* job,
               std::uint64_t& end);
+  bool offer_run(Fill& run) noexcept;
+  [[nodiscard]] std::optional<std::pair<SlotPool*, std::uint32_t>> take_buffer(
+      std::uint64_t granules) noexcept;
   [[nodiscard]] bool has_buffer(std::uint64_t granules) const noexcept;
   [[nodiscard]] bool make_credit(AreaState& area, std::uint64_t index, Filler::Claim& claim);
   void start(AreaState& area, const Fill& fill, SlotPool& pool, std::uint32_t slot,
@@ -105,10 +105,10 @@ class ReadAhead {
   std::vector<Read*> idle_;
   std::size_t under_way_ = 0;
   std::deque<std::unique_ptr<PrefetchJob>> jobs_;
-  std::optional<Offer> current_;
+  std::optional<Fill> current_;  // Taken from offers_, and waiting for a buffer.
 
   sys::FutexLock offers_lock_;
-  std::array<Offer, kOffersMax> offers_ QUIRE_GUARDED_BY(offers_lock_){};
+  std::array<Fill, kOffersMax> offers_ QUIRE_GUARDED_BY(offers_lock_){};
   std::size_t offers_begin_ QUIRE_GUARDED_BY(offers_lock_) = 0;
   std::size_t offers_count_ QUIRE_GUARDED_BY(offers_lock_) = 0;
 };
