@@ -142,6 +142,15 @@ Result<WritablePagedArea> Pager::map_store_writable(std::shared_ptr<Store> store
   return WritablePagedArea(QUIRE_TRY(open_store(*state_, std::move(store), options)));
 }
 
+Result<void> Pager::start_trace(PathArgument path) {
+  const std::shared_ptr<internal::PagerCore> core = QUIRE_TRY(state_->core());
+  return core->recorder.start(std::move(path), core->geometry.granule.bytes());
+}
+
+Result<TraceReport> Pager::stop_trace() {
+  return QUIRE_TRY(state_->core())->recorder.stop();
+}
+
 const PagerOptions& Pager::options() const noexcept {
   return state_->options;
 }

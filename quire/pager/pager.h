@@ -210,6 +210,13 @@ class Pager {
     return map_store_writable(std::move(store), options);
   }
 
+  // Records every fault from now on, of all areas, into a trace that `quire simulate` replays
+  // (docs/formats.md), until stop_trace(). What traps nowhere is not in it: hits.
+  // Errors: those of opening the file; EBUSY while another one is being recorded.
+  Result<void> start_trace(PathArgument path);
+  // Errors: of writing, since the beginning: then the file is no trace. kClosed: none is recorded.
+  Result<TraceReport> stop_trace();
+
   [[nodiscard]] const PagerOptions& options() const noexcept;
   [[nodiscard]] PagerStats stats() const;
   [[nodiscard]] std::string explain() const;

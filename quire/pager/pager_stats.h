@@ -49,6 +49,12 @@ struct PagerStats {
   std::uint32_t areas = 0;
 };
 
+// What a trace of faults holds.
+struct TraceReport {
+  std::uint64_t recorded = 0;
+  std::uint64_t lost = 0;  // Came faster than they could be written.
+};
+
 // What evict() did.
 struct PagedEviction {
   std::uint64_t evicted_bytes = 0;

@@ -23,6 +23,9 @@ Served Filler::serve(AreaState& area, std::uint64_t index, Need need,
                      std::error_code& cause) noexcept {
   Patience patience;
   area.counters.faults.add();
+  if (core_.recorder.note(area.page_id(index), need)) {
+    core_.service->wake();
+  }
   for (;;) {
     if (area.is_closing()) {
       return Served::kClosing;

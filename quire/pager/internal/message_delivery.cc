@@ -37,6 +37,7 @@ bool MessageDelivery::serve(AreaState& area) {
       continue;
     }
     const auto [index, need] = sorted[i];
+    static_cast<void>(core_.recorder.note(area.page_id(index), need));
     if (serve_one(area, index, need) == Done::kPark) {
       parked_.push_back({.page = area.page_id(index), .need = need});
     }

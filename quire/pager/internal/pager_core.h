@@ -20,6 +20,7 @@
 #include "quire/pager/internal/filler.h"
 #include "quire/pager/internal/geometry.h"
 #include "quire/pager/internal/held_granules.h"
+#include "quire/pager/internal/recorder.h"
 #include "quire/pager/internal/wake_point.h"
 #include "quire/pager/pager_options.h"
 
@@ -48,6 +49,7 @@ class PagerCore {
   std::unique_ptr<SlotPool> demand;   // Buffers of faults.
   std::unique_ptr<SlotPool> windows;  // Of the service thread.
   HeldGranules held;
+  Recorder recorder;
   Evictor evictor;
   Filler filler;
   WakePoint written;                               // Write-back got further.

@@ -136,6 +136,8 @@ Ticket Service::flush(AreaState& area, ByteRange range, Sync sync, Durability du
   job->durability = durability;
   const Ticket ticket = job->source.ticket();
   {
+    // A signal's handler that faults in here would wait for the thread that waits for the mutex.
+    const sys::BlockedSignals blocked;
     const MutexLock lock(jobs_mutex_);
     new_flushes_.push_back(std::move(job));
   }
@@ -155,6 +157,7 @@ Ticket Service::prefetch(AreaState& area, std::span<const ByteRange> ranges) {
   }
   const Ticket ticket = job->source.ticket();
   {
+    const sys::BlockedSignals blocked;  // As in flush().
     const MutexLock lock(jobs_mutex_);
     new_prefetches_.push_back(std::move(job));
   }
@@ -171,7 +174,7 @@ void Service::run() noexcept {
   while (!is_ending_.load()) {
     if (round()) {
       static_cast<void>(queue_->poll());
-    } else {
+    } else if (!is_ending_.load()) {  // Looked at again: this round may have taken its signal.
       await_work();
     }
   }
@@ -186,6 +189,7 @@ bool Service::round() {
     on_readable();
   }
   take_jobs();
+  core_.recorder.drain();
   bool is_busy = messages_->has_parked() && messages_->serve_parked();
   is_busy = keep_room() || is_busy;
   is_busy = write_back() || is_busy;
