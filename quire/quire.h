@@ -11,6 +11,7 @@
 //   IoQueue, IoTask              many requests under way               quire/io/io_queue.h
 //   BatchReader                  pointer if resident, batch if not     quire/io/batch_reader.h
 //   RecordWriter, RecordReader   small pieces, gathered                quire/io/records.h
+//   Pager, PagedArea, Pin        files larger than memory, bounded     quire/pager/pager.h
 //   transfer, copy_file          bytes from here to there, uncopied    quire/transfer/transfer.h
 //   send_file, Receiver          a file to another process, resumed    quire/transfer/sender.h
 //   Result, Error                how failure is told                   quire/base/result.h
