@@ -79,11 +79,6 @@ void ReadAhead::add(std::unique_ptr<PrefetchJob> job) {
   jobs_.push_back(std::move(job));
 }
 
-bool ReadAhead::has_work() noexcept {
-  const sys::FutexLockGuard guard(offers_lock_);
-  return offers_count_ > 0 || current_ || !jobs_.empty();
-}
-
 bool ReadAhead::step() {
   const bool had_offers = step_offers();
   return step_prefetches() || had_offers;

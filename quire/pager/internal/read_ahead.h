@@ -65,7 +65,6 @@ class ReadAhead {
   // Begins what can be begun. True: something was.
   bool step();
   [[nodiscard]] bool is_idle() const noexcept { return under_way_ == 0; }
-  [[nodiscard]] bool has_work() noexcept;
 
  private:
   struct Read {

@@ -11,6 +11,8 @@ namespace {
 
 // Batches under way: the other windows are for reads.
 constexpr std::uint32_t kBatches = 4;
+// Writes in the queue at a time: the rest of its depth is for reads, which somebody waits for.
+constexpr std::size_t kWritesMax = 64;
 // A store that refuses writes is not asked again and again.
 constexpr std::chrono::milliseconds kPause{1000};
 
@@ -154,7 +156,17 @@ void WriteBack::submit(Run& run) {
   area.note_written(run.request.offset_bytes + run.request.memory.size());
   area.counters.writes.add();
   area.counters.write_bytes.add(run.request.memory.size());
-  queue_.submit(run.request);
+  ready_.push_back(&run);
+  pump();
+}
+
+void WriteBack::pump() {
+  while (!ready_.empty() && submitted_ < kWritesMax) {
+    Run& run = *ready_.front();
+    ready_.pop_front();
+    ++submitted_;
+    queue_.submit(run.request);
+  }
 }
 
 // --- Ending -------------------------------------------------------------------------------------
@@ -166,6 +178,8 @@ void WriteBack::on_done(IoRequest& request) {
   if (!result) {
     run.area->note_write_error(result.error());
   }
+  --self.submitted_;
+  self.pump();
   self.finish(run, result.has_value());
 }
 

@@ -108,6 +108,7 @@ class WriteBack {
   void begin_part(Batch& batch, AreaState& area, GranuleSpan part, bool protects);
   [[nodiscard]] bool copy_out(Run& run, bool protects);
   void submit(Run& run);
+  void pump();
   static void on_done(IoRequest& request);
   void finish(Run& run, bool was_written);
   void end_batch(Batch& batch);
@@ -119,6 +120,8 @@ class WriteBack {
   std::vector<std::unique_ptr<Batch>> batches_;
   std::vector<Batch*> idle_;
   std::deque<Batch*> under_way_;  // By number.
+  std::deque<Run*> ready_;        // Copied out, and not handed to the queue yet.
+  std::size_t submitted_ = 0;
   std::vector<GranuleRun> runs_;
   std::vector<PageId> collected_;
   std::uint64_t last_started_ = 0;
