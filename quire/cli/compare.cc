@@ -222,7 +222,8 @@ void add_compare(CLI::App& app, Session& session) {
            "Compare writes too, on a scratch file this large");
   verb.add_option("--dir", options.directory, "Where the scratch file is made (.)")
       ->option_text("DIR");
-  add_size(verb, "--memory", given->memory_bytes, "Allow this much memory, page cache included");
+  add_size(verb, "--memory", given->memory_bytes,
+           "Allow this much memory, page cache and pager included");
   given->memory_option = verb.get_option("--memory");
   given->time_option =
       verb.add_option("--time", options.time_budget_s, "How long to measure at most (60s)")
@@ -235,7 +236,8 @@ void add_compare(CLI::App& app, Session& session) {
   add_names(verb, "--patterns", given->patterns, "PATTERN,...");
   add_names(verb, "--states", given->states, "STATE,...");
   add_names(verb, "--durability", given->durabilities, "KIND,...");
-  verb.add_option("--depth", options.depth, "Requests under way of the queued paths (32)")
+  verb.add_option("--depth", options.depth,
+                  "Requests under way of the queued and prefetched paths (32)")
       ->option_text("N")
       ->check(CLI::Range(1U, kDepthMax));
   verb.add_option("--seed", options.seed, "Ask for other pages (1)")->option_text("N");

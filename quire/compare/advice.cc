@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string_view>
 
 namespace quire::compare {
@@ -134,6 +135,49 @@ Lines quire_mapping(const AdviceRequest& request) {
   return lines;
 }
 
+std::string pager_line(const AdviceRequest& request) {
+  return fmt::format(
+      "quire::Pager pager({{.memory_bytes = std::uint64_t{{{}}} << 20{}}});  // All it ever takes.",
+      std::max(request.memory_bytes / 1_MiB, std::uint64_t{1}),
+      request.path == Path::kPagedHandler ? ", .fault_path = quire::FaultPath::kHandler" : "");
+}
+
+Lines quire_paged_reads(const AdviceRequest& request) {
+  Lines lines{pager_line(request), "auto area = QUIRE_TRY(pager.map(\"data.bin\"));",
+              "std::span<const std::byte> bytes = area.bytes();"};
+  if (request.path == Path::kPagedPrefetched) {
+    lines.push_back(
+        fmt::format("quire::Ticket soon = area.prefetch({{offset, 4096}});  // The next {}, ahead "
+                    "of the loads.",
+                    request.depth));
+  }
+  return lines;
+}
+
+Lines quire_paged_writes(const AdviceRequest& request) {
+  Lines lines{pager_line(request)};
+  if (request.pattern == Pattern::kRandomUpdate) {
+    lines.emplace_back(
+        "auto area = QUIRE_TRY(pager.map(\"data.bin\", {.access = quire::Access::kReadWrite}));");
+    lines.emplace_back("std::span<std::byte> bytes = area.bytes();");
+  } else {
+    lines.emplace_back(
+        "auto area = QUIRE_TRY(pager.map(\"data.bin\", "
+        "{.access = quire::Access::kReadWrite, .create = true}));");
+    lines.emplace_back("QUIRE_TRY(area.resize(64 << 20));  // Long enough; cut off in the end.");
+    lines.push_back(
+        fmt::format("std::memcpy(area.bytes().data() + offset, {0}.data(), {0}.size());",
+                    request.pattern == Pattern::kAppend ? "record" : "buffer"));
+  }
+  if (request.durability == DurabilityChoice::kAtEnd) {
+    lines.emplace_back("QUIRE_TRY(area.flush());  // Once, at the end.");
+  } else if (request.durability == DurabilityChoice::kEachOperation) {
+    lines.push_back(fmt::format("QUIRE_TRY(area.flush({{offset, {}}}));  // After each store.",
+                                request.pattern == Pattern::kAppend ? "record.size()" : "4096"));
+  }
+  return lines;
+}
+
 Lines with_quire(const AdviceRequest& request) {
   const bool is_random_read = is_random(request.pattern) && !is_write(request.pattern);
   if (request.path == Path::kMemory) {
@@ -141,6 +185,9 @@ Lines with_quire(const AdviceRequest& request) {
   }
   if (is_mapped(request.path)) {
     return quire_mapping(request);
+  }
+  if (is_paged(request.path)) {
+    return is_write(request.pattern) ? quire_paged_writes(request) : quire_paged_reads(request);
   }
   if (is_queued(request.path)) {
     return is_random_read ? quire_batch(request) : quire_queue(request);
@@ -262,7 +309,7 @@ Lines system_mapping(const AdviceRequest& request) {
 }
 
 Lines with_system_calls(const AdviceRequest& request) {
-  if (request.path == Path::kMemory) {
+  if (request.path == Path::kMemory || is_paged(request.path)) {
     return {};
   }
   if (is_mapped(request.path)) {

@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "quire/base/units.h"
 #include "quire/compare/report.h"
 
 namespace quire::compare {
@@ -32,9 +33,11 @@ struct AdviceRequest {
   Pattern pattern{};
   DurabilityChoice durability{};
   std::uint32_t depth = 1;
+  std::uint64_t memory_bytes = 256_MiB;  // The budget of a paged path.
 };
 
-// Nothing for kMemory, which is no path to a file.
+// Nothing for kMemory, which is no path to a file. No system calls for a paged path: there they are
+// a library.
 [[nodiscard]] Advice advice_for(const AdviceRequest& request);
 
 }  // namespace quire::compare

@@ -21,6 +21,7 @@
 #include "quire/sys/direct_io.h"
 #include "quire/sys/limits.h"
 #include "quire/sys/transfer_calls.h"
+#include "quire/sys/user_fault.h"
 
 namespace quire::compare {
 namespace {
@@ -52,6 +53,11 @@ std::optional<std::string> why_not_direct(const Target& target) {
                        errno_name(support.error().value));
   }
   return std::nullopt;
+}
+
+std::optional<std::string> why_not_paged() {
+  const auto faults = sys::open_user_fault({});
+  return faults ? std::nullopt : std::optional(faults.error().message());
 }
 
 std::optional<std::string> why_never_cold(const Target& target) {
@@ -180,7 +186,8 @@ class Comparison {
             .limit_bytes = bound_ ? std::optional(bound_->limit_bytes()) : std::nullopt,
             .available_bytes = limits.binding_bytes.value_or(target_->size_bytes()),
             .why_never_cold = why_never_cold(*target_),
-            .why_not_direct = why_not_direct(*target_)};
+            .why_not_direct = why_not_direct(*target_),
+            .why_not_paged = why_not_paged()};
   }
 
   void measure(std::vector<Cell>& cells) {

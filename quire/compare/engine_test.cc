@@ -106,6 +106,11 @@ TEST_F(EngineTest, AMemoryLimitIsInForceOrTheReportSaysWhyNot) {
   for (const Cell& cell : report->cells) {
     ASSERT_TRUE(cell.has_result()) << name_of(cell.path);
     EXPECT_EQ(cell.memory_bytes, 32_MiB);
+    if (cell.engine) {
+      EXPECT_LT(cell.engine->memory_bytes, 32_MiB);
+      EXPECT_GT(cell.engine->memory_bytes, 16_MiB);
+    }
+    EXPECT_EQ(cell.engine.has_value(), is_paged(cell.path));
     if (const auto left = cell.cache_left_bytes()) {
       EXPECT_LE(*left, 32_MiB) << name_of(cell.path);
     }

@@ -46,6 +46,8 @@ direct, that it was seen not to grow, and that the device moved the bytes.</li>
 <li>CPU time is user and system time of the process, the kernel's workers for it included.</li>
 <li>Faults, system calls and bytes of the device are those of the measured part alone. In the tables
 of a pattern they are given for each MiB, or byte, that the path was asked to move.</li>
+<li>A pager has memory of its own, within the same limit as every path: each round begins with none
+of the file in it, or with as much as a warm one asks for. Its system calls are not counted.</li>
 <li>Memory is the same loop over bytes that are in memory already: what a path can reach at
 best.</li>
 </ul>

@@ -125,6 +125,14 @@ TEST(HtmlReportTest, EveryCellIsARowOfTheLastTableAlsoTheFailedOnes) {
   EXPECT_EQ(count_of(table, "not run: this kernel has no io_uring"), 1U);
 }
 
+TEST(HtmlReportTest, APagedCellSaysHowItsPagerWasSetUp) {
+  const Cell cell = sample_cell({.path = Path::kPaged});
+  const std::string page = html_report(sample_report({cell}));
+  const std::string table = page.substr(page.find("id=\"all-cells\""));
+  EXPECT_GT(count_of(table, cell.engine->explanation), 0U);
+  EXPECT_GT(count_of(table, "pager faults"), 0U);
+}
+
 TEST(HtmlReportTest, VerdictsCarryTheirCode) {
   const std::string page = html_report(full_sample());
   EXPECT_EQ(count_of(page, "<article class=\"verdict\""), 18U);

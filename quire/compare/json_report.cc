@@ -36,6 +36,26 @@ Json error_json(const std::optional<Error>& error) {
           {"remedy", error->remedy()}};
 }
 
+// How an engine was set up, and what it counted; null for a path that is none, or never ran.
+Json engine_json(const Cell& cell) {
+  const std::optional<EngineCounts> counts = cell.engine_counts();
+  if (!cell.engine || !counts) {
+    return nullptr;
+  }
+  return {{"explain", cell.engine->explanation},
+          {"fault_path", cell.engine->fault_path},
+          {"granule_bytes", cell.engine->granule_bytes},
+          {"memory_bytes", cell.engine->memory_bytes},
+          {"memory_taken_bytes_max", counts->memory_taken_bytes_max},
+          {"faults", counts->faults},
+          {"evicted_granules", counts->evicted},
+          {"reads", counts->reads},
+          {"read_bytes", counts->read_bytes},
+          {"read_ahead_bytes", counts->read_ahead_bytes},
+          {"writes", counts->writes},
+          {"write_bytes", counts->write_bytes}};
+}
+
 Json round_json(const Round& round) {
   return {{"start_s", round.start_s},
           {"seconds", round.seconds},
@@ -88,6 +108,7 @@ Json cell_json(const Cell& cell) {
             {"block_bytes", cell.block_bytes}};
   add_results(cell, json);
   json["method"] = cell.method;
+  json["engine"] = engine_json(cell);
   json["fallback"] = or_null(cell.fallback);
   json["skipped"] = or_null(cell.skipped);
   json["error"] = error_json(cell.error);

@@ -47,6 +47,7 @@ TEST(JsonReportTest, EveryCellHasEveryKeyAlsoWhenItFailed) {
                             "verified_cold",
                             "verified_direct",
                             "method",
+                            "engine",
                             "fallback",
                             "skipped",
                             "error",
@@ -54,6 +55,21 @@ TEST(JsonReportTest, EveryCellHasEveryKeyAlsoWhenItFailed) {
       EXPECT_TRUE(cell.contains(key)) << key;
     }
   }
+}
+
+TEST(JsonReportTest, APagedCellHasItsEngineAndNobodyElseHasOne) {
+  const Cell paged = sample_cell({.path = Path::kPaged, .rounds = 2});
+  const Json cells = json_report(sample_report({paged, sample_cell({})}))["cells"];
+  const Json& engine = cells[0]["engine"];
+  EXPECT_EQ(cells[0]["path"], "paged");
+  EXPECT_EQ(engine["explain"], paged.engine->explanation);
+  EXPECT_EQ(engine["fault_path"], "inline");
+  EXPECT_EQ(engine["granule_bytes"], 4096);
+  EXPECT_EQ(engine["memory_bytes"], 240 << 20);
+  EXPECT_EQ(engine["faults"], paged.rounds[0].engine->faults + paged.rounds[1].engine->faults);
+  EXPECT_EQ(engine["memory_taken_bytes_max"], 200 << 20);
+  EXPECT_TRUE(cells[0]["system_calls"].is_null());
+  EXPECT_TRUE(cells[1]["engine"].is_null());
 }
 
 TEST(JsonReportTest, EveryVerdictHasEveryKey) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <vector>
 
 #include "quire/compare/internal/counters.h"
@@ -32,6 +33,11 @@ constexpr std::uint64_t kRecordBytesMin = 16;
 // rounds: the kernel stops reading around the misses of a mapping after a hundred of them.
 constexpr std::uint64_t kLeadInOperations = 256;
 constexpr int kLeadInRunsMax = 5;
+// Paths that share the page cache leave it to each other as it is. Memory of a path's own begins
+// empty each time: it runs as often as any other may.
+constexpr int kLeadInRunsOfEngine = kLeadInRunsMax;
+// A file that is cut off within a page brings that page in: the file system clears the rest of it.
+constexpr std::uint64_t kCutPageBytes = kPatternPageBytes;
 constexpr std::uint64_t kWarmPieceBytes = std::uint64_t{1} << 20;
 
 std::uint64_t bytes_max_of(const Cell& cell) {
@@ -85,10 +91,11 @@ Result<void> evict_all(const Target& target) {
   return {};
 }
 
-// Reads [begin, end) into the page cache.
-Result<void> read_in(const Target& target, int fd, std::uint64_t begin, std::uint64_t end) {
+// Reads a range into the page cache.
+Result<void> read_in(const Target& target, int fd, ByteRange range) {
   std::vector<std::byte> piece(kWarmPieceBytes);
-  for (std::uint64_t at = begin; at < end; at += kWarmPieceBytes) {
+  const std::uint64_t end = range.offset_bytes + range.length_bytes;
+  for (std::uint64_t at = range.offset_bytes; at < end; at += kWarmPieceBytes) {
     const std::size_t length = static_cast<std::size_t>(std::min(kWarmPieceBytes, end - at));
     const auto count = sys::read_at(fd, std::span(piece).first(length), at);
     if (!count) {
@@ -98,32 +105,44 @@ Result<void> read_in(const Target& target, int fd, std::uint64_t begin, std::uin
   return {};
 }
 
-// All of what fits; of what does not, as much as the memory holds, spread over all of it. Pages
-// that are there already, charged to this cgroup by an earlier round, are left where they are.
-Result<void> warm_up(const Target& target, const Cell& cell) {
-  const sys::Descriptor file = QUIRE_TRY(internal::reopen(target, Pattern::kSequentialRead));
+// What a warm working set beyond memory begins with: as much as the memory holds.
+std::uint64_t memory_of(const Cell& cell) {
+  return cell.memory_bytes.value_or(cell.working_set_bytes / 2);
+}
+
+// All of what fits; of what does not, as much as the memory holds, spread over all of it.
+Result<void> warm_up(const Cell& cell, const std::function<Result<void>(ByteRange)>& read) {
   const std::uint64_t set = cell.working_set_bytes;
-  const std::optional<std::uint64_t> cached = internal::cached_bytes(target.fd(), {0, set});
   if (!cell.exceeds_memory) {
-    return cached == set ? Result<void>() : read_in(target, file.get(), 0, set);
+    return read({0, set});
   }
-  const std::uint64_t memory = cell.memory_bytes.value_or(set / 2);
-  if (cached && *cached >= memory / 2) {
-    return {};
-  }
-  const std::uint64_t pieces = std::max(memory / kWarmPieceBytes, std::uint64_t{1});
+  const std::uint64_t pieces = std::max(memory_of(cell) / kWarmPieceBytes, std::uint64_t{1});
   const std::uint64_t stride = set / pieces / kWarmPieceBytes * kWarmPieceBytes;
   for (std::uint64_t at = 0; at < set; at += std::max(stride, kWarmPieceBytes)) {
-    QUIRE_TRY(read_in(target, file.get(), at, std::min(at + kWarmPieceBytes, set)));
+    QUIRE_TRY(read({at, std::min(kWarmPieceBytes, set - at)}));
   }
   return {};
 }
 
-Result<void> make_state(const Cell& cell, const Target& target) {
+// Pages that are there already, charged to this cgroup by an earlier round, are left where they
+// are.
+Result<void> warm_page_cache(const Target& target, const Cell& cell) {
+  const std::uint64_t set = cell.working_set_bytes;
+  const std::optional<std::uint64_t> cached = internal::cached_bytes(target.fd(), {0, set});
+  if (cached && *cached >= (cell.exceeds_memory ? memory_of(cell) / 2 : set)) {
+    return {};
+  }
+  const sys::Descriptor file = QUIRE_TRY(internal::reopen(target, Pattern::kSequentialRead));
+  return warm_up(cell, [&](ByteRange range) { return read_in(target, file.get(), range); });
+}
+
+// Before the path is opened. What has memory of its own finds an empty page cache in any state.
+Result<void> make_state(const Cell& cell, const Target& target, bool has_engine) {
   if (internal::needs_new_file(cell.pattern)) {
     return {};
   }
-  return cell.state == State::kCold ? evict_all(target) : warm_up(target, cell);
+  return cell.state == State::kCold || has_engine ? evict_all(target)
+                                                  : warm_page_cache(target, cell);
 }
 
 std::optional<bool> is_cold(const Cell& cell, std::optional<std::uint64_t> cached_bytes) {
@@ -134,27 +153,33 @@ std::optional<bool> is_cold(const Cell& cell, std::optional<std::uint64_t> cache
 }
 
 // Directly means: past the page cache, and from the device. The file's own pages tell the first,
-// the bytes of the process the second.
+// the bytes of the process the second, where the path has no memory that could have held them.
 std::optional<bool> is_direct(const Cell& cell, const Tally& tally, const Round& round) {
-  if (cell.path != Path::kDirect && cell.path != Path::kDirectQueued) {
+  if (cell.path != Path::kDirect && cell.path != Path::kDirectQueued && !is_paged(cell.path)) {
     return std::nullopt;
   }
   if (!round.cache_before_bytes || !round.cache_left_bytes) {
     return std::nullopt;
   }
-  const bool has_grown = *round.cache_left_bytes > *round.cache_before_bytes;
+  const std::uint64_t grown =
+      *round.cache_left_bytes - std::min(*round.cache_left_bytes, *round.cache_before_bytes);
+  if (is_paged(cell.path)) {
+    return grown <= kCutPageBytes;
+  }
   const std::optional<std::uint64_t> moved = cell.pattern == Pattern::kSequentialWrite
                                                  ? round.device_written_bytes
                                                  : round.device_read_bytes;
-  return !has_grown && (!moved || *moved >= tally.bytes);
+  return grown == 0 && (!moved || *moved >= tally.bytes);
 }
 
 // What a path finds in memory after it has run for long is its own doing: it runs unmeasured first,
 // on other pages of the same distribution. Through the same open file, too: the kernel learns from
 // its misses how much to read around them.
 Result<void> lead_in(Workload& work, PathRunner& runner) {
+  const int runs_min = runner.engine() != nullptr ? kLeadInRunsOfEngine : 0;
   std::uint64_t operations = 0;
-  for (int run = 0; run < kLeadInRunsMax && operations < kLeadInOperations; ++run) {
+  for (int run = 0; run < runs_min || (run < kLeadInRunsMax && operations < kLeadInOperations);
+       ++run) {
     Tally tally;
     QUIRE_TRY(runner.run(tally));
     operations += tally.operations;
@@ -163,12 +188,23 @@ Result<void> lead_in(Workload& work, PathRunner& runner) {
   return {};
 }
 
+EngineCounts difference(const EngineCounts& before, EngineCounts after) {
+  for (std::uint64_t EngineCounts::* member :
+       {&EngineCounts::faults, &EngineCounts::evicted, &EngineCounts::reads,
+        &EngineCounts::read_bytes, &EngineCounts::read_ahead_bytes, &EngineCounts::writes,
+        &EngineCounts::write_bytes}) {
+    after.*member -= before.*member;
+  }
+  return after;
+}
+
 }  // namespace
 
 Workload make_workload(const Cell& cell, const Target& target, const RoundRequest& request) {
   Workload work{.pattern = cell.pattern,
                 .durability = cell.durability,
                 .working_set_bytes = cell.working_set_bytes,
+                .memory_bytes = cell.memory_bytes,
                 .block_bytes = cell.block_bytes,
                 .depth = cell.depth,
                 .pages = {},
@@ -197,14 +233,19 @@ Workload make_workload(const Cell& cell, const Target& target, const RoundReques
 
 Result<RoundReport> measure_round(const Cell& cell, const Target& target, Workload& work,
                                   PathRunner& runner) {
-  QUIRE_TRY(make_state(cell, target));
+  PathEngine* const engine = runner.engine();
+  QUIRE_TRY(make_state(cell, target, engine != nullptr));
   QUIRE_TRY(runner.open(target, work));
+  if (cell.state == State::kWarm && engine != nullptr) {
+    QUIRE_TRY(warm_up(cell, [&](ByteRange range) { return engine->read_in(range); }));
+  }
   if (cell.state == State::kWarm && cell.exceeds_memory) {
     QUIRE_TRY(lead_in(work, runner));
   }
   Tally tally;
   Round round;
   round.cache_before_bytes = cached_bytes(target, runner.fd());
+  const EngineCounts counts_before = engine != nullptr ? engine->counts() : EngineCounts();
   const internal::Counting counting(target);
   const auto begin = std::chrono::steady_clock::now();
   const Result<void> ran = runner.run(tally);
@@ -215,7 +256,11 @@ Result<RoundReport> measure_round(const Cell& cell, const Target& target, Worklo
   round.seconds = std::chrono::duration<double>(end - begin).count();
   round.bytes = tally.bytes;
   round.operations = tally.operations;
-  round.system_calls = tally.system_calls;
+  if (engine != nullptr) {
+    round.engine = difference(counts_before, engine->counts());
+  } else {
+    round.system_calls = tally.system_calls;
+  }
   round.verified_cold = is_cold(cell, round.cache_before_bytes);
   round.verified_direct = is_direct(cell, tally, round);
   if (tally.latency.count() > 0) {
@@ -229,7 +274,10 @@ Result<RoundReport> measure_round(const Cell& cell, const Target& target, Worklo
   if (is_write(cell.pattern)) {
     QUIRE_TRY(runner.check_written(tally));
   }
-  return RoundReport{.round = round, .method = runner.method(), .fallback = runner.fallback()};
+  return RoundReport{.round = round,
+                     .method = runner.method(),
+                     .fallback = runner.fallback(),
+                     .engine = engine != nullptr ? std::optional(engine->details()) : std::nullopt};
 }
 
 Result<RoundReport> measure_round(const Cell& cell, const Target& target,

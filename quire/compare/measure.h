@@ -6,6 +6,9 @@
 //   enter the memory bound -> cold: evict, or warm: read in -> open -> look at the page cache
 //     -> counters -> run -> counters -> look at the page cache -> check -> write back
 //
+// A path with memory of its own (PathEngine) finds the page cache empty; warm, it reads in after it
+// is opened.
+//
 // A warm working set that exceeds memory is in the state that the path itself leaves it in: it runs
 // unmeasured before it is measured, through the same open file.
 //

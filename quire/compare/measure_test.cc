@@ -103,6 +103,65 @@ TEST_F(MeasureTest, DirectReadsAreSeenToBeDirect) {
   }
 }
 
+TEST_F(MeasureTest, PagedReadsLeaveThePageCacheEmpty) {
+  for (const Path path : {Path::kPaged, Path::kPagedHandler, Path::kPagedPrefetched}) {
+    Cell cell = cell_of(Pattern::kRandomRead, path, State::kCold);
+    cell.depth = path == Path::kPagedPrefetched ? 8 : 1;
+    const auto report = measure(cell);
+    if (!report && report.error().code() == Errc::kUnsupported) {
+      GTEST_SKIP() << report.error().message();
+    }
+    ASSERT_TRUE(report.has_value()) << report.error().message();
+    const Round& round = report->round;
+    EXPECT_EQ(round.verified_cold, true) << name_of(path);
+    EXPECT_EQ(round.verified_direct, true) << name_of(path);
+    EXPECT_EQ(round.cache_left_bytes, 0u) << name_of(path);
+    EXPECT_EQ(round.system_calls, std::nullopt) << name_of(path);
+    ASSERT_TRUE(round.engine.has_value()) << name_of(path);
+    EXPECT_GT(round.engine->faults, 0u) << name_of(path);
+    EXPECT_EQ(round.engine->evicted, 0u) << name_of(path);
+    EXPECT_EQ(round.device_read_bytes.value_or(round.engine->read_bytes), round.engine->read_bytes)
+        << name_of(path);
+    ASSERT_TRUE(report->engine.has_value()) << name_of(path);
+  }
+}
+
+TEST_F(MeasureTest, AWarmPagedRoundReadsNothing) {
+  const auto report = measure(cell_of(Pattern::kSequentialRead, Path::kPaged, State::kWarm));
+  if (!report && report.error().code() == Errc::kUnsupported) {
+    GTEST_SKIP() << report.error().message();
+  }
+  ASSERT_TRUE(report.has_value()) << report.error().message();
+  EXPECT_EQ(report->round.cache_before_bytes, 0u);
+  EXPECT_EQ(report->round.device_read_bytes.value_or(0), 0u);
+  EXPECT_EQ(report->round.engine.value().reads, 0u);
+}
+
+// Goal:   the pager's budget and everything beside it fit into the limit of the process.
+TEST_F(MeasureTest, APagerStaysWithinTheLimitOfItsProcess) {
+  const auto bound = MemoryBound::make(MemoryBound::kLimitBytesMin);
+  if (!bound) {
+    GTEST_SKIP() << bound.error().message();
+  }
+  for (const Pattern pattern : {Pattern::kRandomRead, Pattern::kRandomUpdate}) {
+    Cell cell = cell_of(pattern, Path::kPaged, State::kWarm);
+    cell.memory_bytes = MemoryBound::kLimitBytesMin;
+    cell.exceeds_memory = true;
+    cell.durability = is_write(pattern) ? DurabilityChoice::kAtEnd : DurabilityChoice::kNone;
+    const auto report = measure(cell, 0.3, &*bound);
+    if (!report && report.error().code() == Errc::kUnsupported) {
+      GTEST_SKIP() << report.error().message();
+    }
+    ASSERT_TRUE(report.has_value()) << report.error().message();
+    ASSERT_TRUE(report->round.engine && report->engine);
+    EXPECT_LT(report->engine->memory_bytes, MemoryBound::kLimitBytesMin);
+    EXPECT_LE(report->round.engine->memory_taken_bytes_max, report->engine->memory_bytes);
+    EXPECT_GT(report->round.engine->evicted, 0u);
+    EXPECT_EQ(report->round.cache_left_bytes, 0u);
+    EXPECT_EQ(bound->killed_processes().value_or(0), 0u);
+  }
+}
+
 TEST_F(MeasureTest, DropBehindLeavesNextToNothing) {
   const auto report =
       measure(cell_of(Pattern::kSequentialRead, Path::kBufferedDropBehind, State::kCold));

@@ -18,6 +18,9 @@ std::unique_ptr<PathRunner> make_runner(Path path) {
     case Path::kMapPopulated: return internal::make_map_runner(path);
     case Path::kDirectQueued:
     case Path::kBufferedQueued: return internal::make_queue_runner(path);
+    case Path::kPaged:
+    case Path::kPagedHandler:
+    case Path::kPagedPrefetched: return internal::make_paged_runner(path);
     case Path::kMemory: break;
   }
   QUIRE_CHECK_EQ(path, Path::kMemory);

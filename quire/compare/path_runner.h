@@ -13,7 +13,8 @@
 //
 // Thread-safety: one thread.
 // Errors:        those of the calls of that path; kTruncated when the file ends early. An access of
-//                a mapping that fails raises SIGBUS: a runner runs in a process of its own.
+//                a mapping that fails raises SIGBUS: a runner runs in a process of its own. A paged
+//                one reads zeros, and run() gives the error.
 #pragma once
 
 #include <memory>
@@ -21,11 +22,28 @@
 #include <string>
 
 #include "quire/base/result.h"
+#include "quire/base/units.h"
 #include "quire/compare/report.h"
 #include "quire/compare/target.h"
 #include "quire/compare/workload.h"
 
 namespace quire::compare {
+
+// The part of a path that keeps bytes in memory of its own rather than in the page cache. It is
+// empty when the runner is opened, and gone with it.
+class PathEngine {
+ public:
+  PathEngine() = default;
+  virtual ~PathEngine() = default;
+  PathEngine(const PathEngine&) = delete;
+  PathEngine& operator=(const PathEngine&) = delete;
+
+  // REQUIRES, of all: the runner is opened.
+  // Brings a range of the file into that memory. Not measured. Errors: of the reads.
+  virtual Result<void> read_in(ByteRange range) = 0;
+  [[nodiscard]] virtual EngineDetails details() const = 0;
+  [[nodiscard]] virtual EngineCounts counts() const = 0;  // Since it was opened.
+};
 
 class PathRunner {
  public:
@@ -40,6 +58,8 @@ class PathRunner {
   // Reads a sample of what run() wrote and compares it. Not measured. Errors: kCorrupt.
   virtual Result<void> check_written(const Tally& /*tally*/) { return {}; }
 
+  // Null: the path lives on the page cache, or on nothing.
+  [[nodiscard]] virtual PathEngine* engine() noexcept { return nullptr; }
   // A buffered descriptor of the file that is worked on, to look at its page cache; -1: memory.
   [[nodiscard]] virtual int fd() const noexcept = 0;
   // What ran in fact: "pread", "io_uring, depth 32"; and why it is not what was meant, if so.

@@ -186,7 +186,7 @@ TEST_F(PathRunnerTest, EachWriterNoticesWhatWasNotWritten) {
 TEST_F(PathRunnerTest, AFileThatEndsEarlyIsAnErrorOfEachPathThatCalls) {
   const auto depends_on_length = [](const Cell& cell) {
     return !internal::needs_new_file(cell.pattern) && cell.path != Path::kMemory &&
-           cell.path != Path::kMapDefault && cell.path != Path::kMapAdvised;
+           cell.path != Path::kMapDefault && cell.path != Path::kMapAdvised && !is_paged(cell.path);
   };
   for_each_cell(depends_on_length, [&](const Cell&, const Workload& work, PathRunner& runner) {
     ASSERT_TRUE(sys::truncate_file(target_.fd(), 0).has_value());
@@ -194,6 +194,45 @@ TEST_F(PathRunnerTest, AFileThatEndsEarlyIsAnErrorOfEachPathThatCalls) {
     EXPECT_FALSE(runner.run(tally).has_value());
     EXPECT_LT(tally.bytes, work.bytes_max);
     ASSERT_TRUE(sys::truncate_file(target_.fd(), kFileBytes).has_value());
+  });
+}
+
+// Its loads cannot give an error: they go on with zeros, and the round ends with it.
+TEST_F(PathRunnerTest, AFileThatEndsEarlyIsTheErrorOfAPagedRound) {
+  const auto is_paged_reader = [](const Cell& cell) {
+    return is_paged(cell.path) && !internal::needs_new_file(cell.pattern);
+  };
+  for_each_cell(is_paged_reader, [&](const Cell&, const Workload&, PathRunner& runner) {
+    ASSERT_TRUE(sys::truncate_file(target_.fd(), 0).has_value());
+    Tally tally;
+    const Result<void> ran = runner.run(tally);
+    ASSERT_FALSE(ran.has_value());
+    EXPECT_EQ(ran.error().code(), Errc::kTruncated) << ran.error().message();
+    ASSERT_TRUE(sys::truncate_file(target_.fd(), kFileBytes).has_value());
+  });
+}
+
+// Goal:   what is in memory beforehand costs no read, and the engine tells what it did.
+TEST_F(PathRunnerTest, APagedRunnerReadsOnceWhatFits) {
+  const auto is_paged_reader = [](const Cell& cell) {
+    return is_paged(cell.path) && !is_write(cell.pattern);
+  };
+  for_each_cell(is_paged_reader, [&](const Cell& cell, const Workload&, PathRunner& runner) {
+    PathEngine* const engine = runner.engine();
+    ASSERT_NE(engine, nullptr);
+    ASSERT_TRUE(engine->read_in({0, kFileBytes}).has_value());
+    const EngineCounts before = engine->counts();
+    EXPECT_EQ(before.read_bytes, kFileBytes);
+    Tally tally;
+    ASSERT_TRUE(runner.run(tally).has_value());
+    EXPECT_EQ(engine->counts().read_bytes, kFileBytes);
+    const EngineDetails details = engine->details();
+    EXPECT_LE(before.memory_taken_bytes_max, details.memory_bytes);
+    EXPECT_EQ(details.granule_bytes, 4_KiB);
+    EXPECT_EQ(details.fault_path, cell.path == Path::kPagedHandler ? "handler" : "inline");
+    EXPECT_EQ(details.explanation.find("/proc"), std::string::npos) << details.explanation;
+    EXPECT_NE(details.explanation.find(details.fault_path), std::string::npos)
+        << details.explanation;
   });
 }
 

@@ -17,7 +17,7 @@ bool is_direct(Path path) noexcept {
 }
 
 bool is_queued(Path path) noexcept {
-  return path == kDirectQueued || path == kBufferedQueued;
+  return path == kDirectQueued || path == kBufferedQueued || path == kPagedPrefetched;
 }
 
 template <typename T>
@@ -55,51 +55,58 @@ class Planner {
   void plan_scan() {
     add(ask(Pattern::kSequentialRead, State::kCold, possible_.file_bytes),
         {kReadWriteSmall, kReadWriteLarge, kBufferedDropBehind, kMapDefault, kMapAdvised,
-         kMapPopulated, kDirect, kDirectQueued, kBufferedQueued});
+         kMapPopulated, kDirect, kDirectQueued, kBufferedQueued, kPaged});
     add(ask(Pattern::kSequentialRead, State::kWarm, fitting_bytes_),
-        {kReadWriteSmall, kReadWriteLarge, kMapDefault, kMapPopulated, kDirectQueued, kMemory});
+        {kReadWriteSmall, kReadWriteLarge, kMapDefault, kMapPopulated, kDirectQueued, kPaged,
+         kMemory});
   }
 
   void plan_random(Pattern pattern) {
-    add(ask(pattern, State::kCold, possible_.file_bytes),
-        {kReadWriteSmall, kMapDefault, kMapAdvised, kDirect, kDirectQueued, kBufferedQueued});
     const bool is_uniform = pattern == Pattern::kRandomRead;
+    add(ask(pattern, State::kCold, possible_.file_bytes),
+        {kReadWriteSmall, kMapDefault, kMapAdvised, kDirect, kDirectQueued, kBufferedQueued, kPaged,
+         kPagedPrefetched});
+    if (is_uniform) {
+      // How faults are delivered shows where each of them waits for the device.
+      add(ask(pattern, State::kCold, possible_.file_bytes), {kPagedHandler});
+    }
     // What fits is read at the same speed whatever is read most.
     if (is_uniform || !has_excess_) {
       add(ask(pattern, State::kWarm, fitting_bytes_),
-          {kReadWriteSmall, kMapDefault, kMapPopulated, kDirectQueued, kBufferedQueued, kMemory});
+          {kReadWriteSmall, kMapDefault, kMapPopulated, kDirectQueued, kBufferedQueued, kPaged,
+           kMemory});
     }
     if (has_excess_) {
       add(ask(pattern, State::kWarm, possible_.file_bytes),
-          {kReadWriteSmall, kMapDefault, kMapAdvised, kDirectQueued, kBufferedQueued});
+          {kReadWriteSmall, kMapDefault, kMapAdvised, kDirectQueued, kBufferedQueued, kPaged});
     }
   }
 
   void plan_sequential_write() {
     Question question = ask_for_new_file(Pattern::kSequentialWrite, kNewFileBytesMax);
-    add(question, {kReadWriteSmall, kReadWriteLarge, kMapDefault, kMemory});
+    add(question, {kReadWriteSmall, kReadWriteLarge, kMapDefault, kPaged, kMemory});
     question.durability = DurabilityChoice::kAtEnd;
     add(question, {kReadWriteSmall, kReadWriteLarge, kBufferedDropBehind, kMapDefault,
-                   kMapPopulated, kDirect, kDirectQueued, kBufferedQueued});
+                   kMapPopulated, kDirect, kDirectQueued, kBufferedQueued, kPaged});
   }
 
   void plan_append() {
     Question question = ask_for_new_file(Pattern::kAppend, kAppendBytesMax);
-    add(question, {kReadWriteSmall, kBufferedWriter, kMapDefault, kMemory});
+    add(question, {kReadWriteSmall, kBufferedWriter, kMapDefault, kPaged, kMemory});
     question.durability = DurabilityChoice::kAtEnd;
-    add(question, {kReadWriteSmall, kBufferedWriter, kMapDefault});
+    add(question, {kReadWriteSmall, kBufferedWriter, kMapDefault, kPaged});
     question.durability = DurabilityChoice::kEachOperation;
-    add(question, {kReadWriteSmall, kBufferedWriter, kMapDefault});
+    add(question, {kReadWriteSmall, kBufferedWriter, kMapDefault, kPaged});
   }
 
   void plan_update() {
     add(ask(Pattern::kRandomUpdate, State::kWarm, fitting_bytes_),
-        {kReadWriteSmall, kMapDefault, kMemory});
+        {kReadWriteSmall, kMapDefault, kPaged, kMemory});
     Question question = ask(Pattern::kRandomUpdate, State::kCold, possible_.file_bytes);
     question.durability = DurabilityChoice::kAtEnd;
-    add(question, {kReadWriteSmall, kMapDefault, kMapAdvised, kDirect, kDirectQueued});
+    add(question, {kReadWriteSmall, kMapDefault, kMapAdvised, kDirect, kDirectQueued, kPaged});
     question.durability = DurabilityChoice::kEachOperation;
-    add(question, {kReadWriteSmall, kMapDefault, kMapAdvised, kDirect, kDirectQueued});
+    add(question, {kReadWriteSmall, kMapDefault, kMapAdvised, kDirect, kDirectQueued, kPaged});
   }
 
   [[nodiscard]] Question ask(Pattern pattern, State state, std::uint64_t set_bytes) const {
@@ -126,7 +133,7 @@ class Planner {
       return;
     }
     for (const Path path : paths) {
-      if (allows(options_.paths, path)) {
+      if (allows(options_.paths, path) && (possible_.has_pager || !is_paged(path))) {
         cells_.push_back(make_cell(question, path, has_new_file));
       }
     }
@@ -148,6 +155,8 @@ class Planner {
     }
     if (is_direct(path) && possible_.why_not_direct) {
       cell.skipped = possible_.why_not_direct;
+    } else if (is_paged(path) && possible_.why_not_paged) {
+      cell.skipped = possible_.why_not_paged;
     } else if (question.state == State::kCold && !has_new_file && possible_.why_never_cold) {
       cell.skipped = possible_.why_never_cold;
     }

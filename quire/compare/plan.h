@@ -32,6 +32,8 @@ struct Possibilities {
   std::uint64_t available_bytes = 0;          // Memory there is, without a limit of ours.
   std::optional<std::string> why_never_cold;  // "tmpfs: the page cache is the storage"
   std::optional<std::string> why_not_direct;
+  std::optional<std::string> why_not_paged = {};
+  bool has_pager = true;  // A simulated host has none: such paths are left out.
 };
 
 // Cells in the order in which they are run and shown. The same options give the same cells.

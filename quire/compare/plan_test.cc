@@ -107,18 +107,35 @@ TEST(PlanTest, WhatCannotBeDoneIsSkippedWithItsReason) {
   Possibilities possible = scratch(1_GiB, std::nullopt);
   possible.why_not_direct = "no direct";
   possible.why_never_cold = "no cold";
+  possible.why_not_paged = "no faults";
   for (const Cell& cell : plan_cells({}, possible)) {
     const bool is_direct = cell.path == Path::kDirect || cell.path == Path::kDirectQueued;
     const bool is_new_file =
         cell.pattern == Pattern::kSequentialWrite || cell.pattern == Pattern::kAppend;
     if (is_direct) {
       EXPECT_EQ(cell.skipped, "no direct");
+    } else if (is_paged(cell.path)) {
+      EXPECT_EQ(cell.skipped, "no faults");
     } else if (cell.state == State::kCold && !is_new_file) {
       EXPECT_EQ(cell.skipped, "no cold");
     } else {
       EXPECT_EQ(cell.skipped, std::nullopt);
     }
   }
+}
+
+TEST(PlanTest, ThePagerAnswersEveryQuestionUnlessThereIsNone) {
+  Possibilities possible = scratch(1_GiB, 256_MiB);
+  const std::vector<Cell> cells = plan_cells({}, possible);
+  for (const Answers& answers : group_by_question(cells)) {
+    EXPECT_EQ(std::count_if(answers.cells.begin(), answers.cells.end(),
+                            [](const Cell* cell) { return cell->path == Path::kPaged; }),
+              1)
+        << conditions_of(answers.question);
+  }
+  possible.has_pager = false;
+  EXPECT_EQ(
+      count_if(plan_cells({}, possible), [](const Cell& cell) { return is_paged(cell.path); }), 0u);
 }
 
 TEST(PlanTest, ChoicesLeaveOnlyWhatWasChosen) {

@@ -27,6 +27,9 @@ constexpr std::array<Names, kPathCount> kPathNames{{
     {"direct", "direct, one at a time"},
     {"direct_queued", "direct, queued"},
     {"buffered_queued", "buffered, queued"},
+    {"paged", "paged, as it comes"},
+    {"paged_handler", "paged, handler faults"},
+    {"paged_prefetched", "paged, prefetched"},
     {"memory", "memory (ceiling)"},
 }};
 
@@ -150,6 +153,10 @@ const char* title_of(Pattern pattern) noexcept {
   return names_of(kPatternNames, pattern).title;
 }
 
+bool is_paged(Path path) noexcept {
+  return path == Path::kPaged || path == Path::kPagedHandler || path == Path::kPagedPrefetched;
+}
+
 bool is_random(Pattern pattern) noexcept {
   return pattern == Pattern::kRandomRead || pattern == Pattern::kSkewedRead ||
          pattern == Pattern::kRandomUpdate;
@@ -264,6 +271,26 @@ std::uint64_t Cell::operations() const noexcept {
 
 std::optional<std::uint64_t> Cell::system_calls() const {
   return known_sum_of(rounds, &Round::system_calls);
+}
+
+std::optional<EngineCounts> Cell::engine_counts() const {
+  std::optional<EngineCounts> sums;
+  for (const Round& round : rounds) {
+    if (!round.engine) {
+      return std::nullopt;
+    }
+    const EngineCounts& counts = *round.engine;
+    EngineCounts& sum = sums ? *sums : sums.emplace();
+    for (std::uint64_t EngineCounts::* member :
+         {&EngineCounts::faults, &EngineCounts::evicted, &EngineCounts::reads,
+          &EngineCounts::read_bytes, &EngineCounts::read_ahead_bytes, &EngineCounts::writes,
+          &EngineCounts::write_bytes}) {
+      sum.*member += counts.*member;
+    }
+    sum.memory_taken_bytes_max =
+        std::max(sum.memory_taken_bytes_max, counts.memory_taken_bytes_max);
+  }
+  return sums;
 }
 
 std::optional<std::uint64_t> Cell::device_read_bytes() const {

@@ -38,9 +38,12 @@ enum class Path : std::uint8_t {
   kDirect,              // O_DIRECT, one request at a time.
   kDirectQueued,        // O_DIRECT, many requests under way (io_uring or threads).
   kBufferedQueued,      // Buffered through io_uring, many requests under way.
+  kPaged,               // quire::Pager: pointers over memory of its own, with a budget.
+  kPagedHandler,        // The same; faults are served by its thread, not where they happen.
+  kPagedPrefetched,     // The same; the next addresses are asked for ahead of the loads.
   kMemory,              // A copy of the bytes in memory: the ceiling.
 };
-inline constexpr int kPathCount = 11;
+inline constexpr int kPathCount = 14;
 
 enum class Pattern : std::uint8_t {
   kSequentialRead,
@@ -69,6 +72,7 @@ inline constexpr int kDurabilityCount = 3;
 // "mmap, best advice", "random 4 KiB reads": for people.
 [[nodiscard]] const char* title_of(Path path) noexcept;
 [[nodiscard]] const char* title_of(Pattern pattern) noexcept;
+[[nodiscard]] bool is_paged(Path path) noexcept;
 [[nodiscard]] bool is_random(Pattern pattern) noexcept;
 [[nodiscard]] bool is_write(Pattern pattern) noexcept;
 // Rated in operations per second, with latencies; the others in bytes per second.
@@ -89,6 +93,31 @@ struct Latency {
   double max_ns = 0;
 };
 
+// What an engine of quire's own counts of itself (quire/pager/pager_stats.h), over the measured
+// part of a round.
+struct EngineCounts {
+  std::uint64_t faults = 0;
+  std::uint64_t evicted = 0;  // Granules.
+  std::uint64_t reads = 0;    // Of the file, and their bytes.
+  std::uint64_t read_bytes = 0;
+  std::uint64_t read_ahead_bytes = 0;
+  std::uint64_t writes = 0;
+  std::uint64_t write_bytes = 0;
+  std::uint64_t memory_taken_bytes_max = 0;  // Since it was made.
+
+  friend bool operator==(const EngineCounts&, const EngineCounts&) = default;
+};
+
+// How it was set up.
+struct EngineDetails {
+  std::string explanation;  // PagedArea::explain()
+  std::string fault_path;   // "inline", "handler"
+  std::uint64_t granule_bytes = 0;
+  std::uint64_t memory_bytes = 0;  // Its budget: within Cell::memory_bytes, where that is limited.
+
+  friend bool operator==(const EngineDetails&, const EngineDetails&) = default;
+};
+
 // One measurement. Counters are differences over the measured part alone, not its preparation.
 struct Round {
   double start_s = 0;  // When it began, from the start of the whole run: throughput over time.
@@ -98,16 +127,19 @@ struct Round {
   double cpu_s = 0;  // User and system, kernel workers of the process included.
   std::uint64_t major_faults = 0;
   std::uint64_t minor_faults = 0;
-  std::optional<std::uint64_t> system_calls;  // Counted by us where we make them; 0 for loads.
+  // Counted by us where we make them; 0 for loads. Unknown where an engine makes them.
+  std::optional<std::uint64_t> system_calls;
   std::optional<std::uint64_t> device_read_bytes;
   std::optional<std::uint64_t> device_written_bytes;
   std::optional<std::uint64_t> cache_before_bytes;  // Of the file in the page cache.
   std::optional<std::uint64_t> cache_left_bytes;
   // Cold was asked for and seen; std::nullopt where it cannot be seen or was not asked for.
   std::optional<bool> verified_cold;
-  // The page cache did not grow and the device moved the bytes. Direct paths only.
+  // The page cache did not grow and, unless the path has memory of its own, the device moved the
+  // bytes. Direct and paged paths only.
   std::optional<bool> verified_direct;
   std::optional<Latency> latency;
+  std::optional<EngineCounts> engine;  // Paged paths only.
 
   [[nodiscard]] double mib_per_s() const noexcept;
   [[nodiscard]] double operations_per_s() const noexcept;
@@ -126,6 +158,7 @@ struct Cell {
 
   std::vector<Round> rounds;
   std::string method;                   // What ran in fact: "io_uring", "threads", "RWF_DONTCACHE".
+  std::optional<EngineDetails> engine;  // Of the last round of a paged path.
   std::optional<std::string> fallback;  // Why that is not what was meant.
   std::optional<std::string> skipped;   // Why it was not run.
   std::optional<Error> error;           // What ended it.
@@ -144,6 +177,8 @@ struct Cell {
   [[nodiscard]] std::uint64_t bytes() const noexcept;
   [[nodiscard]] std::uint64_t operations() const noexcept;
   [[nodiscard]] std::optional<std::uint64_t> system_calls() const;
+  // Sums; of memory_taken_bytes_max the largest.
+  [[nodiscard]] std::optional<EngineCounts> engine_counts() const;
   [[nodiscard]] std::optional<std::uint64_t> device_read_bytes() const;
   [[nodiscard]] std::optional<std::uint64_t> device_written_bytes() const;
   [[nodiscard]] std::optional<std::uint64_t> cache_left_bytes() const;  // Median.

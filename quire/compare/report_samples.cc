@@ -24,7 +24,7 @@ std::uint64_t block_of(Path path, Pattern pattern) {
 }
 
 bool is_direct(Path path) {
-  return path == Path::kDirect || path == Path::kDirectQueued;
+  return path == Path::kDirect || path == Path::kDirectQueued || is_paged(path);
 }
 
 bool is_mapped(Path path) {
@@ -38,6 +38,18 @@ Latency sample_latency(double median_ns, std::uint64_t operations) {
           .p99_ns = median_ns * 4,
           .p999_ns = median_ns * 15,
           .max_ns = median_ns * 70};
+}
+
+EngineCounts sample_counts(const SampleCell& sample, std::uint64_t bytes) {
+  const std::uint64_t moved = sample.state == State::kCold ? bytes : bytes / 8;
+  return {.faults = moved / 4_KiB,
+          .evicted = sample.exceeds_memory ? moved / 4_KiB : 0,
+          .reads = moved / 4_KiB,
+          .read_bytes = moved,
+          .read_ahead_bytes = is_random(sample.pattern) ? 0 : moved,
+          .writes = is_write(sample.pattern) ? moved / 64_KiB : 0,
+          .write_bytes = is_write(sample.pattern) ? moved : 0,
+          .memory_taken_bytes_max = 200_MiB};
 }
 
 // Rounds spread evenly over a band around the rate: its middle half is `spread` wide.
@@ -59,8 +71,13 @@ Round sample_round(const SampleCell& sample, std::size_t index) {
   round.minor_faults = is_mapped(sample.path) ? round.bytes / 64_KiB : 3;
   round.major_faults =
       is_mapped(sample.path) && sample.state == State::kCold ? round.bytes / 4_MiB : 0;
-  round.system_calls =
-      is_mapped(sample.path) || sample.path == Path::kMemory ? 0 : round.operations / sample.depth;
+  if (is_paged(sample.path)) {
+    round.engine = sample_counts(sample, round.bytes);
+  } else {
+    round.system_calls = is_mapped(sample.path) || sample.path == Path::kMemory
+                             ? 0
+                             : round.operations / sample.depth;
+  }
   round.device_read_bytes = sample.state == State::kCold && !is_write(sample.pattern)
                                 ? round.bytes * (is_mapped(sample.path) ? 4 : 1)
                                 : 0;
@@ -82,14 +99,16 @@ Round sample_round(const SampleCell& sample, std::size_t index) {
 
 // How fast a path is in the full sample: plausible proportions, nothing more.
 double full_rate(Path path, Pattern pattern, State state, bool exceeds_memory) {
-  constexpr std::array<double, kPathCount> kSequential{420, 900, 880,  910,  640, 760,
-                                                       700, 980, 1850, 1010, 9400};
-  constexpr std::array<double, kPathCount> kRandom{34, 34, 33, 34, 2.1, 31, 60, 35, 205, 150, 4100};
+  constexpr std::array<double, kPathCount> kSequential{420, 900,  880,  910,  640,  760,  700,
+                                                       980, 1850, 1010, 1700, 1400, 1690, 9400};
+  constexpr std::array<double, kPathCount> kRandom{34, 34,  33,  34, 2.1, 31, 60,
+                                                   35, 205, 150, 33, 27,  55, 4100};
   const auto index = static_cast<std::size_t>(path);
   const bool is_stream = !counts_operations(pattern) || pattern == Pattern::kAppend;
   double rate = is_stream ? kSequential.at(index) : kRandom.at(index);
-  if (state == State::kWarm && !is_direct(path) && path != Path::kMemory) {
-    rate *= is_mapped(path) ? 40 : 12;
+  const bool has_memory = !is_direct(path) || is_paged(path);
+  if (state == State::kWarm && has_memory && path != Path::kMemory) {
+    rate *= is_mapped(path) || is_paged(path) ? 40 : 12;
     rate = std::min(rate, 6200.0);
     rate /= exceeds_memory ? 7 : 1;
   }
@@ -106,7 +125,8 @@ std::vector<Path> paths_for(Pattern pattern) {
     paths.push_back(Path::kBufferedWriter);
   }
   for (const Path path : {Path::kMapDefault, Path::kMapAdvised, Path::kMapPopulated, Path::kDirect,
-                          Path::kDirectQueued, Path::kBufferedQueued, Path::kMemory}) {
+                          Path::kDirectQueued, Path::kPaged, Path::kPagedHandler,
+                          Path::kPagedPrefetched, Path::kBufferedQueued, Path::kMemory}) {
     paths.push_back(path);
   }
   return paths;
@@ -115,7 +135,8 @@ std::vector<Path> paths_for(Pattern pattern) {
 void add_cells(Report& report, Pattern pattern, State state, DurabilityChoice durability,
                bool exceeds_memory) {
   for (const Path path : paths_for(pattern)) {
-    const bool is_queued = path == Path::kDirectQueued || path == Path::kBufferedQueued;
+    const bool is_queued = path == Path::kDirectQueued || path == Path::kBufferedQueued ||
+                           path == Path::kPagedPrefetched;
     const auto index = static_cast<double>(path);
     report.cells.push_back(
         sample_cell({.path = path,
@@ -152,7 +173,18 @@ Cell sample_cell(const SampleCell& sample) {
   cell.exceeds_memory = sample.exceeds_memory;
   cell.depth = sample.depth;
   cell.block_bytes = block_of(sample.path, sample.pattern);
-  cell.method = sample.depth > 1 ? "io_uring" : is_mapped(sample.path) ? "mmap" : "pread";
+  cell.method = is_paged(sample.path)    ? "pager"
+                : sample.depth > 1       ? "io_uring"
+                : is_mapped(sample.path) ? "mmap"
+                                         : "pread";
+  if (is_paged(sample.path)) {
+    const char* fault_path = sample.path == Path::kPagedHandler ? "handler" : "inline";
+    cell.engine = EngineDetails{
+        .explanation = std::string("paged: ") + fault_path + " faults; granules of 4.0 KiB",
+        .fault_path = fault_path,
+        .granule_bytes = 4_KiB,
+        .memory_bytes = 240_MiB};
+  }
   for (std::size_t index = 0; index < sample.rounds; ++index) {
     cell.rounds.push_back(sample_round(sample, index));
   }

@@ -77,6 +77,17 @@ TEST(ReportTest, OneRoundThatDoesNotKnowMakesTheSumUnknown) {
   EXPECT_EQ(cell_of({}).device_read_bytes(), std::nullopt);
 }
 
+TEST(ReportTest, CountsOfAnEngineAreSumsAndTheMostThatItTook) {
+  Cell cell = cell_of({1, 1});
+  EXPECT_EQ(cell.engine_counts(), std::nullopt);
+  cell.rounds[0].engine = EngineCounts{.faults = 10, .reads = 3, .memory_taken_bytes_max = 700};
+  EXPECT_EQ(cell.engine_counts(), std::nullopt);
+  cell.rounds[1].engine = EngineCounts{.faults = 5, .evicted = 1, .memory_taken_bytes_max = 600};
+  EXPECT_EQ(cell.engine_counts(),
+            (EngineCounts{.faults = 15, .evicted = 1, .reads = 3, .memory_taken_bytes_max = 700}));
+  EXPECT_EQ(cell_of({}).engine_counts(), std::nullopt);
+}
+
 TEST(ReportTest, OneRoundThatWasNotColdMakesTheCellNotCold) {
   Cell cell = cell_of({1, 1, 1});
   cell.rounds[0].verified_cold = true;

@@ -108,6 +108,7 @@ class Schedule {
     cell.rounds.push_back(report->round);
     cell.method = std::move(report->method);
     cell.fallback = std::move(report->fallback);
+    cell.engine = std::move(report->engine);
     if (parts_.hooks.should_stop && parts_.hooks.should_stop()) {
       is_interrupted_ = true;
     }

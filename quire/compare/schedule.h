@@ -44,7 +44,7 @@ inline constexpr double kOverrun = 1.5;
 inline constexpr double kRoundSecondsMin = 0.04;
 inline constexpr double kRoundSecondsMax = 1.0;
 
-// Fills in rounds, method, fallback and error of the cells that are not skipped.
+// Fills in rounds, method, fallback, engine and error of the cells that are not skipped.
 ScheduleEnd run_schedule(std::vector<Cell>& cells, const CompareOptions& options,
                          const ScheduleParts& parts);
 

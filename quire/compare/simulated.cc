@@ -95,7 +95,9 @@ class SimulatedComparison {
             .limit_bytes = options_.compare.memory_bytes,
             .available_bytes = options_.host.memory_bytes,
             .why_never_cold = {},
-            .why_not_direct = {}};
+            .why_not_direct = {},
+            .why_not_paged = {},
+            .has_pager = false};
   }
 
   // Pass after pass over all cells, as on a real disk: a run that is interrupted has something of

@@ -12,8 +12,8 @@
 // a buffer costs a turn of the platter.
 //
 // What is left out: a file system (growing a file costs nothing), other processes, processors
-// beyond the first, CPU caches. Rounds of a cell differ in where the platter stands and which pages
-// are drawn.
+// beyond the first, CPU caches, and the paged paths. Rounds of a cell differ in where the platter
+// stands and which pages are drawn.
 //
 // Thread-safety: one thread.
 // Cost:          no device is touched; seconds for a file of a few GiB.

@@ -34,9 +34,10 @@ struct Contest {
 
 // From the one to try first to the one that costs most lines and care.
 constexpr std::array<Path, kPathCount> kSimplestFirst{
-    Path::kReadWriteLarge, Path::kReadWriteSmall, Path::kMapDefault, Path::kMapAdvised,
-    Path::kMapPopulated,   Path::kBufferedWriter, Path::kDirect,     Path::kBufferedDropBehind,
-    Path::kBufferedQueued, Path::kDirectQueued,   Path::kMemory};
+    Path::kReadWriteLarge, Path::kReadWriteSmall, Path::kMapDefault,      Path::kMapAdvised,
+    Path::kMapPopulated,   Path::kBufferedWriter, Path::kDirect,          Path::kBufferedDropBehind,
+    Path::kPaged,          Path::kPagedHandler,   Path::kPagedPrefetched, Path::kBufferedQueued,
+    Path::kDirectQueued,   Path::kMemory};
 
 std::size_t effort_of(const Cell& cell) noexcept {
   if (cell.path == usual_path(cell.pattern)) {
@@ -82,6 +83,10 @@ std::string phrase_of(const Cell& cell) {
     case Path::kDirect: return "direct I/O one at a time";
     case Path::kDirectQueued: return fmt::format("direct I/O at depth {}", cell.depth);
     case Path::kBufferedQueued: return fmt::format("buffered I/O at depth {}", cell.depth);
+    case Path::kPaged: return "quire's pager";
+    case Path::kPagedHandler: return "quire's pager with handler faults";
+    case Path::kPagedPrefetched:
+      return fmt::format("quire's pager prefetching {} ahead", cell.depth);
     case Path::kMemory: break;
   }
   return "memory";
@@ -264,10 +269,14 @@ void name_winner(const Contest& contest, Verdict& verdict) {
     verdict.compared = rival->cell->path;
     verdict.factor = winner.rate / rival->rate;
   }
-  Advice advice = advice_for({.path = winner.cell->path,
-                              .pattern = contest.question.pattern,
-                              .durability = contest.question.durability,
-                              .depth = winner.cell->depth});
+  AdviceRequest request{.path = winner.cell->path,
+                        .pattern = contest.question.pattern,
+                        .durability = contest.question.durability,
+                        .depth = winner.cell->depth};
+  if (winner.cell->engine) {
+    request.memory_bytes = winner.cell->engine->memory_bytes;
+  }
+  Advice advice = advice_for(request);
   verdict.with_quire = std::move(advice.with_quire);
   verdict.with_system_calls = std::move(advice.with_system_calls);
 }

@@ -38,6 +38,19 @@ TEST(VerdictTest, TheFastestIsHeldAgainstTheUsualChoice) {
             "times as fast as pread() (50,700 reads/s against 7,940 reads/s).");
 }
 
+TEST(VerdictTest, APagerThatWinsIsNamedWithTheBudgetThatItHad) {
+  const Verdict verdict =
+      only_verdict({sample_cell({.path = Path::kReadWriteSmall, .mib_per_s = 31}),
+                    sample_cell({.path = Path::kPagedPrefetched, .mib_per_s = 124, .depth = 32})});
+  EXPECT_EQ(verdict.winner, Path::kPagedPrefetched);
+  EXPECT_TRUE(says(verdict, "quire's pager prefetching 32 ahead is 4.0 times as fast as pread()"))
+      << verdict.sentence;
+  ASSERT_FALSE(verdict.with_quire.empty());
+  EXPECT_NE(verdict.with_quire.front().find("{240} << 20"), std::string::npos)
+      << verdict.with_quire.front();
+  EXPECT_TRUE(verdict.with_system_calls.empty());
+}
+
 TEST(VerdictTest, AUsualChoiceThatWinsIsHeldAgainstTheNext) {
   const Verdict verdict = only_verdict({sample_cell({.mib_per_s = 100}),
                                         sample_cell({.path = Path::kDirect, .mib_per_s = 50}),

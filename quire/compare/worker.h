@@ -27,6 +27,7 @@ struct RoundReport {
   Round round;
   std::string method;
   std::optional<std::string> fallback;
+  std::optional<EngineDetails> engine = {};
 };
 
 using RoundWork = std::function<Result<RoundReport>()>;

@@ -20,24 +20,39 @@ namespace {
 
 RoundReport sample_report() {
   RoundReport report;
-  report.round = {
-      .seconds = 0.25,
-      .bytes = std::uint64_t{1} << 60,
-      .operations = 17,
-      .cpu_s = 0.125,
-      .major_faults = 3,
-      .minor_faults = 4,
-      .system_calls = 0,
-      .device_read_bytes = std::nullopt,
-      .device_written_bytes = 9,
-      .cache_before_bytes = 1,
-      .cache_left_bytes = std::nullopt,
-      .verified_cold = false,
-      .verified_direct = std::nullopt,
-      .latency = Latency{
-          .operations = 5, .p50_ns = 1.5, .p90_ns = 2, .p99_ns = 3, .p999_ns = 4, .max_ns = 1e9}};
+  report.round = {.seconds = 0.25,
+                  .bytes = std::uint64_t{1} << 60,
+                  .operations = 17,
+                  .cpu_s = 0.125,
+                  .major_faults = 3,
+                  .minor_faults = 4,
+                  .system_calls = 0,
+                  .device_read_bytes = std::nullopt,
+                  .device_written_bytes = 9,
+                  .cache_before_bytes = 1,
+                  .cache_left_bytes = std::nullopt,
+                  .verified_cold = false,
+                  .verified_direct = std::nullopt,
+                  .latency = Latency{.operations = 5,
+                                     .p50_ns = 1.5,
+                                     .p90_ns = 2,
+                                     .p99_ns = 3,
+                                     .p999_ns = 4,
+                                     .max_ns = 1e9},
+                  .engine = EngineCounts{.faults = 1,
+                                         .evicted = 2,
+                                         .reads = 3,
+                                         .read_bytes = 4,
+                                         .read_ahead_bytes = 5,
+                                         .writes = 6,
+                                         .write_bytes = 7,
+                                         .memory_taken_bytes_max = 8}};
   report.method = "io_uring, depth \"32\"\n";
   report.fallback = "why";
+  report.engine = EngineDetails{.explanation = "it is \"paged\"",
+                                .fault_path = "inline",
+                                .granule_bytes = 4096,
+                                .memory_bytes = 240 << 20};
   return report;
 }
 
@@ -62,6 +77,8 @@ void expect_sample(const Result<RoundReport>& found) {
   EXPECT_EQ(found->round.latency->max_ns, 1e9);
   EXPECT_EQ(found->method, sample.method);
   EXPECT_EQ(found->fallback, sample.fallback);
+  EXPECT_EQ(found->round.engine, sample.round.engine);
+  EXPECT_EQ(found->engine, sample.engine);
 }
 
 // --- The text between the two --------------------------------------------------------------------

@@ -62,8 +62,9 @@ inline void count_update(std::byte* page) noexcept {
 struct Workload {
   Pattern pattern{};
   DurabilityChoice durability{};
-  std::uint64_t working_set_bytes = 0;  // Offsets are below this.
-  std::uint64_t block_bytes = 0;        // Of one operation.
+  std::uint64_t working_set_bytes = 0;        // Offsets are below this.
+  std::optional<std::uint64_t> memory_bytes;  // The limit that is in force; nothing: unlimited.
+  std::uint64_t block_bytes = 0;              // Of one operation.
   std::uint32_t depth = 1;
   std::uint64_t start_bytes = 0;     // Sequential patterns begin here and go round.
   std::vector<std::uint32_t> pages;  // Random patterns; kPagesDrawn of them ...

@@ -22,7 +22,7 @@ constexpr std::string_view kPrologue =
 )"
     "#include <fcntl.h>\n#include <liburing.h>\n"
     "#include <sys/mman.h>\n#include <sys/uio.h>\n"
-    "#include <unistd.h>\n#include <cstdio>\n#include <cstdlib>\n"
+    "#include <unistd.h>\n#include <cstdio>\n#include <cstdlib>\n#include <cstring>\n"
     "#include <optional>\n#include <span>\n#include <vector>\n"
     "#include \"quire/quire.h\"\n"
     "#ifndef RWF_DONTCACHE\n#define RWF_DONTCACHE 0x80\n#endif\n";

@@ -11,7 +11,7 @@ from command import (DEADLINE_S, MIB, CommandTest, environment, main, run, run_j
 # What issue readers and scripts rely on.
 CELL_KEYS = {"path", "pattern", "state", "durability", "memory_bytes", "median_mib_per_s",
              "median_ops_per_s", "spread", "cpu_s_per_gib", "major_faults", "device_read_bytes",
-             "verified_cold", "verified_direct"}
+             "verified_cold", "verified_direct", "engine"}
 PATTERNS = {"sequential_read", "random_read", "skewed_read", "sequential_write", "append",
             "random_update"}
 
@@ -83,6 +83,28 @@ class CompareTest(CommandTest):
         else:
             self.assertTrue(document["memory_limit_method"])
 
+    def test_the_pager_answers_beside_the_others_within_the_same_memory(self):
+        document = self.quick("--memory", "64M", "--time", "30",
+                              "--paths", "paged,read_write_small,mmap_default")
+        paged = [cell for cell in document["cells"] if cell["path"] == "paged"]
+        self.assertEqual({cell["pattern"] for cell in paged}, PATTERNS)
+        for cell in paged:
+            if cell["skipped"]:
+                self.assertIn("userfaultfd", cell["skipped"])
+                continue
+            engine = cell["engine"]
+            self.assertIn("paged: ", engine["explain"])
+            self.assertIn(engine["fault_path"], ("inline", "handler"))
+            self.assertEqual(engine["granule_bytes"], 4096)
+            self.assertLess(engine["memory_bytes"], 64 * MIB)
+            self.assertLessEqual(engine["memory_taken_bytes_max"], engine["memory_bytes"])
+            self.assertGreater(engine["faults"] + engine["reads"] +
+                               (cell["state"] == "warm"), 0, cell)
+            self.assertIsNot(cell["verified_direct"], False, cell)
+        for cell in document["cells"]:
+            if cell["path"] != "paged":
+                self.assertIsNone(cell["engine"])
+
     def test_without_rights_the_limit_is_missing_and_said_to_be(self):
         path = self.write("data", os.urandom(MIB))
         document = run_json("compare", path, "--quick", "--memory", "64M", "--patterns",
@@ -95,7 +117,8 @@ class CompareTest(CommandTest):
                     "random_read", env=environment(COLUMNS="120"))
         self.assertEqual(ended.returncode, 0, ended.stderr)
         text = ended.stdout.decode()
-        for piece in ("random 4 KiB reads, cold", "mmap, as it comes", "direct, queued", "=>"):
+        for piece in ("random 4 KiB reads, cold", "mmap, as it comes", "direct, queued",
+                      "paged, as it comes", "=>"):
             self.assertIn(piece, text)
 
     def test_the_html_report_is_written_whole(self):

@@ -29,6 +29,13 @@ std::string per_mib(const Cell& cell, std::optional<std::uint64_t> count) {
   return share > 0 && share < kNextToNothing ? "<0.01" : three_figures(share);
 }
 
+// The kernel does not count a fault that ends in a signal, which is how a pager's inline ones come.
+std::uint64_t faults_of(const Cell& cell) {
+  const bool is_inline = cell.engine && cell.engine->fault_path == "inline";
+  const auto counts = is_inline ? cell.engine_counts() : std::nullopt;
+  return cell.major_faults() + cell.minor_faults() + (counts ? counts->faults : 0);
+}
+
 // What the device moved for each byte that was asked for: read-ahead and small writes show here.
 std::string device_share(const Cell& cell) {
   const auto read = cell.device_read_bytes();
@@ -86,8 +93,8 @@ std::vector<ColumnPlan> plan_columns(Pattern pattern, double best_mib_per_s) {
          const auto cost = cell.cpu_s_per_gib();
          return cost ? three_figures(*cost) : std::string(kUnknown);
        }},
-      {{"faults/MiB", "major and minor page faults for each MiB moved", 3},
-       [](const Cell& cell) { return per_mib(cell, cell.major_faults() + cell.minor_faults()); }},
+      {{"faults/MiB", "page faults for each MiB moved: major, minor, and a pager's own", 3},
+       [](const Cell& cell) { return per_mib(cell, faults_of(cell)); }},
       {{"calls/MiB", "system calls for each MiB moved", 4},
        [](const Cell& cell) { return per_mib(cell, cell.system_calls()); }},
       {{"device", "bytes that the device moved for each byte asked for", 5}, device_share},
@@ -148,8 +155,9 @@ struct Mark {
   bool (*applies)(const Cell& cell);
 };
 
+// Whether the path is meant to go past the page cache.
 bool is_direct(const Cell& cell) noexcept {
-  return cell.path == Path::kDirect || cell.path == Path::kDirectQueued;
+  return cell.path == Path::kDirect || cell.path == Path::kDirectQueued || is_paged(cell.path);
 }
 
 constexpr std::array<Mark, 5> kMarks{{

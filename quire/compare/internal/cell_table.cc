@@ -72,8 +72,14 @@ Field remark(const Cell& cell) {
   return words(std::move(text));
 }
 
+Field engine_count(const Cell& cell, std::uint64_t EngineCounts::* member) {
+  const auto counts = cell.engine_counts();
+  return count(counts ? std::optional((*counts).*member) : std::nullopt);
+}
+
+// Whether the path is meant to go past the page cache.
 bool is_direct(const Cell& cell) noexcept {
-  return cell.path == Path::kDirect || cell.path == Path::kDirectQueued;
+  return cell.path == Path::kDirect || cell.path == Path::kDirectQueued || is_paged(cell.path);
 }
 
 struct Column {
@@ -81,7 +87,7 @@ struct Column {
   Field (*field_of)(const Cell& cell);
 };
 
-constexpr std::array<Column, 28> kColumns{{
+constexpr std::array<Column, 31> kColumns{{
     {"pattern", [](const Cell& cell) { return words(title_of(cell.pattern)); }},
     {"path", [](const Cell& cell) { return words(label_of(cell)); }},
     {"state", [](const Cell& cell) { return words(name_of(cell.state)); }},
@@ -115,6 +121,8 @@ constexpr std::array<Column, 28> kColumns{{
      [](const Cell& cell) { return count(if_measured(cell, cell.major_faults())); }},
     {"minor faults",
      [](const Cell& cell) { return count(if_measured(cell, cell.minor_faults())); }},
+    {"pager faults", [](const Cell& cell) { return engine_count(cell, &EngineCounts::faults); }},
+    {"pager evicted", [](const Cell& cell) { return engine_count(cell, &EngineCounts::evicted); }},
     {"system calls", [](const Cell& cell) { return count(cell.system_calls()); }},
     {"device read", [](const Cell& cell) { return size(cell.device_read_bytes()); }},
     {"device written", [](const Cell& cell) { return size(cell.device_written_bytes()); }},
@@ -128,6 +136,7 @@ constexpr std::array<Column, 28> kColumns{{
        return verified(cell.has_result() && is_direct(cell), cell.verified_direct());
      }},
     {"method", [](const Cell& cell) { return words(cell.method); }},
+    {"pager", [](const Cell& cell) { return words(cell.engine ? cell.engine->explanation : ""); }},
     {"remark", remark},
 }};
 

@@ -109,6 +109,7 @@ using ReadBack = std::function<Result<void>(std::uint64_t offset_bytes, std::spa
 [[nodiscard]] std::unique_ptr<PathRunner> make_store_runner(Path path);
 [[nodiscard]] std::unique_ptr<PathRunner> make_queue_runner(Path path);
 [[nodiscard]] std::unique_ptr<PathRunner> make_record_runner();
+[[nodiscard]] std::unique_ptr<PathRunner> make_paged_runner(Path path);
 [[nodiscard]] std::unique_ptr<PathRunner> make_memory_runner();
 
 }  // namespace quire::compare::internal

@@ -243,7 +243,10 @@ class RoundSimulation {
       case Path::kMapAdvised: map_.load(range); return;  // A load looks at its bytes itself.
       case Path::kMemory: break;
       case Path::kBufferedWriter:
-      case Path::kDirectQueued: QUIRE_CHECK(false); break;  // The plan has no such cell.
+      case Path::kDirectQueued:
+      case Path::kPaged:
+      case Path::kPagedHandler:
+      case Path::kPagedPrefetched: QUIRE_CHECK(false); break;  // The plan has no such cell.
     }
     look_at(range.length_bytes);
   }
@@ -331,7 +334,10 @@ class RoundSimulation {
       case Path::kMapAdvised: map_.store(range); break;
       case Path::kMemory: host_.spend_copy(range.length_bytes); break;
       case Path::kBufferedWriter:
-      case Path::kDirectQueued: QUIRE_CHECK(false); break;  // The plan has no such cell.
+      case Path::kDirectQueued:
+      case Path::kPaged:
+      case Path::kPagedHandler:
+      case Path::kPagedPrefetched: QUIRE_CHECK(false); break;  // The plan has no such cell.
     }
   }
 

@@ -38,6 +38,43 @@ Latency latency_from(const Json& json) {
           .max_ns = json.at("max").get<double>()};
 }
 
+Json to_json(const EngineCounts& counts) {
+  return {{"faults", counts.faults},
+          {"evicted", counts.evicted},
+          {"reads", counts.reads},
+          {"read_bytes", counts.read_bytes},
+          {"read_ahead_bytes", counts.read_ahead_bytes},
+          {"writes", counts.writes},
+          {"write_bytes", counts.write_bytes},
+          {"memory_taken_bytes_max", counts.memory_taken_bytes_max}};
+}
+
+EngineCounts counts_from(const Json& json) {
+  const auto count = [&](const char* name) { return json.at(name).get<std::uint64_t>(); };
+  return {.faults = count("faults"),
+          .evicted = count("evicted"),
+          .reads = count("reads"),
+          .read_bytes = count("read_bytes"),
+          .read_ahead_bytes = count("read_ahead_bytes"),
+          .writes = count("writes"),
+          .write_bytes = count("write_bytes"),
+          .memory_taken_bytes_max = count("memory_taken_bytes_max")};
+}
+
+Json to_json(const EngineDetails& details) {
+  return {{"explanation", details.explanation},
+          {"fault_path", details.fault_path},
+          {"granule_bytes", details.granule_bytes},
+          {"memory_bytes", details.memory_bytes}};
+}
+
+EngineDetails details_from(const Json& json) {
+  return {.explanation = json.at("explanation").get<std::string>(),
+          .fault_path = json.at("fault_path").get<std::string>(),
+          .granule_bytes = json.at("granule_bytes").get<std::uint64_t>(),
+          .memory_bytes = json.at("memory_bytes").get<std::uint64_t>()};
+}
+
 Json to_json(const Round& round) {
   return {{"seconds", round.seconds},
           {"bytes", round.bytes},
@@ -52,7 +89,8 @@ Json to_json(const Round& round) {
           {"cache_left_bytes", to_json(round.cache_left_bytes)},
           {"verified_cold", to_json(round.verified_cold)},
           {"verified_direct", to_json(round.verified_direct)},
-          {"latency", round.latency ? to_json(*round.latency) : Json(nullptr)}};
+          {"latency", round.latency ? to_json(*round.latency) : Json(nullptr)},
+          {"engine", round.engine ? to_json(*round.engine) : Json(nullptr)}};
 }
 
 Round round_from(const Json& json) {
@@ -69,9 +107,13 @@ Round round_from(const Json& json) {
               .cache_left_bytes = optional_of<std::uint64_t>(json, "cache_left_bytes"),
               .verified_cold = optional_of<bool>(json, "verified_cold"),
               .verified_direct = optional_of<bool>(json, "verified_direct"),
-              .latency = std::nullopt};
+              .latency = std::nullopt,
+              .engine = std::nullopt};
   if (const Json& latency = json.at("latency"); !latency.is_null()) {
     round.latency = latency_from(latency);
+  }
+  if (const Json& engine = json.at("engine"); !engine.is_null()) {
+    round.engine = counts_from(engine);
   }
   return round;
 }
@@ -103,7 +145,8 @@ std::string to_wire(const Result<RoundReport>& result) {
   if (result) {
     json = {{"round", to_json(result->round)},
             {"method", result->method},
-            {"fallback", to_json(result->fallback)}};
+            {"fallback", to_json(result->fallback)},
+            {"engine", result->engine ? to_json(*result->engine) : Json(nullptr)}};
   } else {
     json = {{"error", to_json(result.error())}};
   }
@@ -118,9 +161,13 @@ Result<RoundReport> from_wire(const std::string& text) {
     if (json.contains("error")) {
       return fail(error_from(json.at("error")));
     }
-    return RoundReport{.round = round_from(json.at("round")),
+    RoundReport report{.round = round_from(json.at("round")),
                        .method = json.at("method").get<std::string>(),
                        .fallback = optional_of<std::string>(json, "fallback")};
+    if (const Json& engine = json.at("engine"); !engine.is_null()) {
+      report.engine = details_from(engine);
+    }
+    return report;
   } catch (const Json::exception&) {
     return fail(make_error(Errc::kCorrupt, "read the report of a round", "its process",
                            "it ended in the middle"));
