@@ -22,6 +22,7 @@
 #define QUIRE_GUARDED_BY(x) QUIRE_THREAD_ANNOTATION(guarded_by(x))
 #define QUIRE_REQUIRES(...) QUIRE_THREAD_ANNOTATION(requires_capability(__VA_ARGS__))
 #define QUIRE_ACQUIRE(...) QUIRE_THREAD_ANNOTATION(acquire_capability(__VA_ARGS__))
+#define QUIRE_TRY_ACQUIRE(...) QUIRE_THREAD_ANNOTATION(try_acquire_capability(__VA_ARGS__))
 #define QUIRE_RELEASE(...) QUIRE_THREAD_ANNOTATION(release_capability(__VA_ARGS__))
 #define QUIRE_EXCLUDES(...) QUIRE_THREAD_ANNOTATION(locks_excluded(__VA_ARGS__))
 #define QUIRE_NO_THREAD_SAFETY_ANALYSIS QUIRE_THREAD_ANNOTATION(no_thread_safety_analysis)
@@ -32,6 +33,7 @@ class QUIRE_CAPABILITY("mutex") Mutex {
  public:
   void lock() QUIRE_ACQUIRE() { mutex_.lock(); }
   void unlock() QUIRE_RELEASE() { mutex_.unlock(); }
+  [[nodiscard]] bool try_lock() QUIRE_TRY_ACQUIRE(true) { return mutex_.try_lock(); }
 
  private:
   friend class CondVar;

@@ -41,7 +41,7 @@ std::optional<Result<void>> Ticket::wait_for(std::chrono::nanoseconds timeout) c
 }
 
 Ticket::Source::Promise::~Promise() {
-  if (!Ticket(state).is_done()) {
+  if (!is_resolved) {
     resolve(fail(make_error(Errc::kCancelled, "ticket", "background work",
                             "it was given up before it ended")));
   }
@@ -51,7 +51,20 @@ void Ticket::Source::Promise::resolve(Result<void> outcome) {
   const MutexLock lock(state->mutex);
   QUIRE_CHECK(!state->outcome.has_value());
   state->outcome = std::move(outcome);
+  is_resolved = true;
   state->done.notify_all();
+}
+
+bool Ticket::Source::Promise::try_resolve(const Result<void>& outcome) {
+  if (!state->mutex.try_lock()) {
+    return false;
+  }
+  QUIRE_CHECK(!state->outcome.has_value());
+  state->outcome = outcome;
+  is_resolved = true;
+  state->done.notify_all();
+  state->mutex.unlock();
+  return true;
 }
 
 }  // namespace quire

@@ -54,6 +54,11 @@ class Ticket::Source {
   [[nodiscard]] Ticket ticket() const { return Ticket(promise_->state); }
   // REQUIRES: not resolved before.
   void resolve(Result<void> outcome) { promise_->resolve(std::move(outcome)); }
+  // The same, but never waits for who is just looking: false, and nothing happened. For a thread on
+  // which even somebody who was interrupted in the middle of looking may depend.
+  [[nodiscard]] bool try_resolve(const Result<void>& outcome) {
+    return promise_->try_resolve(outcome);
+  }
 
  private:
   // What all copies of a Source share.
@@ -63,7 +68,9 @@ class Ticket::Source {
     Promise(const Promise&) = delete;
     Promise& operator=(const Promise&) = delete;
     void resolve(Result<void> outcome);
+    [[nodiscard]] bool try_resolve(const Result<void>& outcome);
 
+    bool is_resolved = false;
     std::shared_ptr<State> state = std::make_shared<State>();
   };
 
