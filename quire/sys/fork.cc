@@ -2,6 +2,7 @@
 #include "quire/sys/fork.h"
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
@@ -53,6 +54,55 @@ Outcome<void> on_fork_in_child(ForkHook hook) noexcept {
     }
   }
   return refuse(ENOSPC);
+}
+
+// --- Descriptors ---------------------------------------------------------------------------------
+
+namespace {
+
+// Descriptors, plus one: 0 is free.
+std::array<std::atomic<int>, kUnsharedDescriptorsMax> g_unshared{};
+static_assert(std::atomic<int>::is_always_lock_free, "the child must not meet a lock");
+
+void close_unshared() {
+  for (std::atomic<int>& slot : g_unshared) {
+    if (const int fd = slot.exchange(0) - 1; fd >= 0) {
+      ::close(fd);
+    }
+  }
+}
+
+}  // namespace
+
+Outcome<UnsharedDescriptor> UnsharedDescriptor::adopt(Descriptor descriptor) noexcept {
+  QUIRE_TRY(on_fork_in_child(close_unshared));
+  for (std::size_t i = 0; i < g_unshared.size(); ++i) {
+    int free = 0;
+    if (g_unshared[i].compare_exchange_strong(free, descriptor.get() + 1)) {
+      static_cast<void>(descriptor.release());
+      return UnsharedDescriptor(i);
+    }
+  }
+  return refuse(ENOSPC);
+}
+
+UnsharedDescriptor& UnsharedDescriptor::operator=(UnsharedDescriptor&& other) noexcept {
+  if (this != &other) {
+    close();
+    slot_ = std::exchange(other.slot_, kNone);
+  }
+  return *this;
+}
+
+int UnsharedDescriptor::get() const noexcept {
+  return slot_ == kNone ? -1 : g_unshared[slot_].load() - 1;
+}
+
+void UnsharedDescriptor::close() noexcept {
+  if (slot_ != kNone) {
+    // Taken by a Descriptor, which closes it; in a forked child there is none any more.
+    const Descriptor closed(g_unshared[std::exchange(slot_, kNone)].exchange(0) - 1);
+  }
 }
 
 }  // namespace quire::sys

@@ -321,6 +321,14 @@ std::uint32_t effective_user() noexcept {
   return ::geteuid();
 }
 
+Outcome<std::pair<Descriptor, Descriptor>> connected_pair() noexcept {
+  std::array<int, 2> ends{-1, -1};
+  QUIRE_TRY(run_void(Call::kSocket, [&] {
+    return ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data());
+  }));
+  return std::pair(Descriptor(ends[0]), Descriptor(ends[1]));
+}
+
 Outcome<void> shut_down_sending(int fd) noexcept {
   return run_void(Call::kSocket, [&] { return ::shutdown(fd, SHUT_WR); });
 }

@@ -6,9 +6,9 @@
 //   resolve_tcp("localhost", 9000) -> addresses -> listen_on(address) -> accept_from(listener)
 //                                               -> start_connect(address) -> finish_connect(socket)
 //
-// Every socket here is close-on-exec and non-blocking: whoever waits does so with wait_for(), which
-// a stop descriptor and a time limit can end. TCP sockets send small writes at once (TCP_NODELAY);
-// SendFlags::more keeps them together where more follows.
+// Every socket here is close-on-exec and, but for connected_pair(), non-blocking: whoever waits
+// does so with wait_for(), which a stop descriptor and a time limit can end. TCP sockets send small
+// writes at once (TCP_NODELAY); SendFlags::more keeps them together where more follows.
 //
 // Thread-safety: any thread; a SocketAddress is a plain value.
 // Errors:        Outcome with the kernel's errno; resolve_tcp() has words of its own.
@@ -18,6 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "quire/base/result.h"
@@ -83,6 +84,10 @@ Outcome<void> finish_connect(int fd) noexcept;
 [[nodiscard]] Outcome<std::uint32_t> peer_user(int fd) noexcept;
 // The user whose permissions this process has.
 [[nodiscard]] std::uint32_t effective_user() noexcept;
+
+// Two ends of a connection without a name, for messages that stay apart (SOCK_SEQPACKET) and
+// descriptors. They block. Whoever has gone is the end of the stream for the other.
+[[nodiscard]] Outcome<std::pair<Descriptor, Descriptor>> connected_pair() noexcept;
 
 // No more bytes from us: the other side reads the end.
 Outcome<void> shut_down_sending(int fd) noexcept;
