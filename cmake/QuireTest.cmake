@@ -5,14 +5,16 @@
 # A GoogleTest program whose main (quire/testing/test_main.cc) prints the seed and dumps every
 # thread's stack when a test hangs. Each test case is a CTest of its own, run in its own process.
 #
-# quire_command_test(NAME COMMAND ... [LABELS ...] [TIMEOUT_S n] [SKIP_CODE n] [ENVIRONMENT ...])
+# quire_command_test(NAME COMMAND ... [LABELS ...] [TIMEOUT_S n] [SKIP_CODE n] [ENVIRONMENT ...]
+#                    [CONFIGURATION name])
 #
 # Any other program as a CTest, under tools/with_timeout.py, which does the same from outside:
-# when the time is over it dumps the stacks of the whole process tree and kills it.
+# when the time is over it dumps the stacks of the whole process tree and kills it. With a
+# configuration it runs only when that is asked for: ctest -C soak -L soak.
 #
 # Labels: `unit` when none is given; `threads` for programs that also run under ThreadSanitizer,
-# which the target quire_threads_tests builds; `cli`, `browser`, `example`, `package` and `tidy` for
-# the rest.
+# which the target quire_threads_tests builds; `soak` for what takes minutes; `cli`, `browser`,
+# `example`, `package` and `tidy` for the rest.
 include(GoogleTest)
 find_package(GTest REQUIRED)
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
@@ -47,7 +49,8 @@ function(quire_test name)
 endfunction()
 
 function(quire_command_test name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT_S;SKIP_CODE" "COMMAND;LABELS;ENVIRONMENT")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT_S;SKIP_CODE;CONFIGURATION"
+    "COMMAND;LABELS;ENVIRONMENT")
   if(NOT arg_TIMEOUT_S)
     set(arg_TIMEOUT_S ${QUIRE_TEST_TIMEOUT_S})
   endif()
@@ -57,7 +60,8 @@ function(quire_command_test name)
   math(EXPR ctest_timeout "${arg_TIMEOUT_S} + 120")  # Time for gdb to visit a few processes.
   add_test(NAME ${name}
     COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/tools/with_timeout.py ${arg_TIMEOUT_S}
-            ${arg_COMMAND})
+            ${arg_COMMAND}
+    CONFIGURATIONS ${arg_CONFIGURATION})
   set_tests_properties(${name} PROPERTIES
     LABELS "${arg_LABELS}" TIMEOUT ${ctest_timeout} ENVIRONMENT "${arg_ENVIRONMENT}")
   if(arg_SKIP_CODE)

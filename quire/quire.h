@@ -54,6 +54,7 @@
 #include "quire/pager/pager_options.h"
 #include "quire/pager/pager_stats.h"
 #include "quire/pager/pin.h"
+#include "quire/pager/survive_kill.h"
 #include "quire/transfer/copy.h"
 #include "quire/transfer/endpoint.h"
 #include "quire/transfer/exchange.h"

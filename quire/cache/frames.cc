@@ -109,8 +109,6 @@ sys::Outcome<void> Frames::map(const FramesOptions& options) {
   QUIRE_TRY(ForkMark::prepare());
   const std::string name = options.name.substr(0, kNameLengthMax);
   memfd_ = QUIRE_TRY(sys::create_memfd({.name = name.c_str(), .allow_sealing = false}));
-  QUIRE_TRY(sys::truncate_file(memfd_.get(), round_up(options.size_bytes, sys::os_page_size())));
-  size_bytes_ = options.size_bytes;
   reserved_bytes_ = reservation(options);
   view_ = QUIRE_TRY(map_aligned(
       {.length_bytes = reserved_bytes_,
@@ -125,7 +123,12 @@ sys::Outcome<void> Frames::map(const FramesOptions& options) {
   static_cast<void>(sys::advise_pages(view_, reserved_bytes_, sys::MemoryAdvice::kNoHugePage));
   QUIRE_TRY(sys::advise_pages(view_, reserved_bytes_, sys::MemoryAdvice::kDontFork));
   QUIRE_TRY(sys::advise_pages(view_, reserved_bytes_, sys::MemoryAdvice::kDontDump));
-  return faults_.watch(view_, reserved_bytes_);
+  QUIRE_TRY(faults_.watch(view_, reserved_bytes_));
+  // Not before: under mlockall(MCL_FUTURE) the kernel fills a new mapping as far as its file goes,
+  // with zeros that nobody would be asked for.
+  QUIRE_TRY(sys::truncate_file(memfd_.get(), round_up(options.size_bytes, sys::os_page_size())));
+  size_bytes_ = options.size_bytes;
+  return {};
 }
 
 sys::Address Frames::at(std::uint64_t offset_bytes) const noexcept {

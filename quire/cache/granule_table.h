@@ -167,12 +167,17 @@ class GranuleTable {
   // REQUIRES, for begin_fill(): the caller has entered the leaf. For the others it is enough that
   // they name a granule of the table: what they ask for exists in leaves in use only.
   bool begin_fill(std::uint64_t granule) noexcept;  // kAbsent -> kFilling
-  // kFilling -> the same, locked: everything is in memory, and stores are let in from now on, before
-  // finish_fill(kDirty) says so. For tables that others read.
+  // kFilling -> the same, locked: everything is in memory, and stores are let in from now on,
+  // before finish_fill(kDirty) says so. For tables that others read.
   void open_fill(std::uint64_t granule) noexcept;
   // kFilling -> kClean, kDirty, kHeld, or kAbsent for one that failed.
   void finish_fill(std::uint64_t granule, GranuleState to) noexcept;
   bool take_held(std::uint64_t granule) noexcept;  // kHeld -> kFilling
+
+  // Around what makes a page writable before its state says kDirty: stores by others may happen in
+  // between, and dirty_count() must not deny them. The granule is in transition all the while.
+  void begin_writable(std::uint64_t granule) noexcept { count_dirty(granule); }
+  void end_writable(std::uint64_t granule) noexcept { uncount_dirty(granule); }
 
   // A store to a protected page: kClean or kWriting, unlocked -> the same, locked. Then the caller
   // lifts the protection, and finish_store() makes it kDirty, or kWriting and redirtied.

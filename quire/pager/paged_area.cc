@@ -221,7 +221,11 @@ Result<void> PagedArea::check() const {
   if (!is_open()) {
     return fail(closed("check"));
   }
-  return state_ != nullptr ? state_->check() : Result<void>();
+  if (state_ == nullptr) {
+    return {};
+  }
+  QUIRE_TRY(state_->check());
+  return state_->options.survives_kill ? state_->core->guardian.check() : Result<void>();
 }
 
 Result<void> PagedArea::close() {
@@ -254,6 +258,7 @@ Result<void> PagedArea::close() {
 
 void PagedArea::check_invariants() const {
   if (state_ != nullptr) {
+    static_cast<void>(state_->core->service->idle().wait());
     state_->check_invariants();
   }
 }
@@ -300,7 +305,9 @@ Result<void> WritablePagedArea::resize(std::uint64_t size_bytes) {
     first_ = kernel_->first();
   } else {
     const sys::BlockedSignals blocked;
-    QUIRE_TRY(state_->resize(size_bytes));
+    const Result<void> resized = state_->resize(size_bytes);
+    size_bytes_ = state_->size_bytes();
+    return resized;
   }
   size_bytes_ = size_bytes;
   return {};

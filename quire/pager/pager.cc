@@ -178,6 +178,7 @@ std::string Pager::explain() const {
 void Pager::check_invariants() const {
   const std::shared_ptr<internal::PagerCore> core = state_->core_if_any();
   if (core != nullptr) {
+    static_cast<void>(core->service->idle().wait());
     const sys::BlockedSignals blocked;
     core->check_invariants();
   }

@@ -13,7 +13,8 @@
 //     A thread that blocks SIGBUS is killed at its first fault: do not block it.
 //   * SIGKILL. Stores live in this process until they are written back: a process that is killed
 //     loses what flush() had not confirmed, unlike with mmap, where the kernel keeps dirty pages.
-//     After flush() has returned, they are as durable as after fdatasync.
+//     After flush() has returned, they are as durable as after fdatasync. With
+//     PagerOptions::survive_kill another process writes them: pager/survive_kill.h.
 //   * fork. A child does not inherit the areas: touching one raises SIGSEGV there, and every
 //     function fails with kClosed. exec and posix_spawn are fine.
 //
@@ -30,9 +31,9 @@
 // The life of a fault, of a dirty page and of an eviction: docs/pager.md.
 //
 // Threads:       one for the pager, none for an area; it sleeps when there is nothing to do.
-// Thread-safety: Pager: every member from any thread. Areas: const members, and loads and stores of
-//                the bytes, from any thread; resize() and close() need the object for themselves,
-//                though others may touch bytes that stay.
+// Thread-safety: Pager: every member from any thread. Areas: every member, and loads and stores of
+//                the bytes, from any thread; but resize(), close() and moving need the object for
+//                themselves, though others may touch bytes that stay.
 // Errors:        Result; the operation, the file and range, the cause, a remedy. A failed
 //                write-back sticks to its area until a flush() of it succeeds for that range.
 // Kernel:        5.19.
@@ -116,16 +117,18 @@ class PagedArea {
   Result<PagedEviction> evict(ByteRange range = kWholeFile) const;
 
   [[nodiscard]] AreaStats stats() const;
-  // The error that sticks, or nothing: of a write-back, or of a fill that a plain access met.
+  // The error that sticks, or nothing: of a write-back, of a fill that a plain access met, or that
+  // stores do not survive a kill any more.
   Result<void> check() const;
 
   // Writes what is dirty (without forcing it to the device), then releases everything; the object
   // is empty afterwards, whatever is returned. Threads that touch the bytes during or after it get
   // SIGSEGV, as with munmap; those that wait for a fault are woken into it.
-  // Errors: of write-back, also of an earlier one; kFailed while a Pin is left (nothing happens).
+  // Errors: what check() has; of write-back; kFailed while a Pin is left (nothing happens).
   Result<void> close();
 
-  // Walks everything. REQUIRES: nobody uses the area meanwhile.
+  // Walks everything, once the pager has finished what it does by itself. REQUIRES: nobody uses the
+  // area meanwhile.
   void check_invariants() const;
 
   static constexpr std::size_t kAdvicesMax = 256;

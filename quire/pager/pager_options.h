@@ -46,6 +46,12 @@ enum class PagingEngine : std::uint8_t {
   kPaged,      // Fails with kUnsupported where it is forbidden.
 };
 
+// What becomes of stores that were not written back when the process is killed.
+enum class SurviveKill : std::uint8_t {
+  kNo,   // They are lost.
+  kYes,  // A guardian process writes them. Regular files only; see quire/pager/survive_kill.h.
+};
+
 struct PagerOptions {
   // The hard bound for everything the pager keeps in memory: pages, buffers, metadata. At least
   // kMemoryBytesMin.
@@ -69,6 +75,9 @@ struct PagerOptions {
   std::uint32_t dirty_max_percent = 50;
   // A page is written when it was dirty for this long at most (as dirty_expire_centisecs).
   std::chrono::milliseconds dirty_age_max{30'000};
+
+  // For what is mapped for writing. Map by path, or a Store with a kernel_target().
+  SurviveKill survive_kill = SurviveKill::kNo;
 
   // A fault that takes longer is reported on standard error with its state, once; zero: never.
   std::chrono::milliseconds slow_fault_report{10'000};

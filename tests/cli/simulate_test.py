@@ -177,7 +177,6 @@ class SimulateTest(CommandTest):
                     "--progress", "always")
         self.assertEqual(ended.returncode, 0, ended.stderr)
         self.assertIn(b"looking at the accesses", ended.stderr)
-        self.assertIn(b"s3fifo in ", ended.stderr)
         self.assertTrue(ended.stderr.endswith(b"\r\x1b[K"), ended.stderr[-80:])
 
     # --- Errors ----------------------------------------------------------------------------------

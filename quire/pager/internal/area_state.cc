@@ -64,24 +64,58 @@ Result<std::shared_ptr<AreaState>> AreaState::open(std::shared_ptr<PagerCore> co
                               .is_writable = options.is_writable,
                               .delivery = area->is_inline() ? sys::FaultDelivery::kSignals
                                                             : sys::FaultDelivery::kMessages}));
-  area->table = QUIRE_TRY(GranuleTable::make(reserve_bytes >> area->granule.shift()));
+  area->table = QUIRE_TRY(
+      GranuleTable::make(reserve_bytes >> area->granule.shift(),
+                         options.survives_kill ? TableBacking::kMemfd : TableBacking::kPrivate));
   area->table.count_dirty_in(area->core->dirty_granules);
-  if (!area->is_inline()) {
-    area->table.set_on_awaited(
-        [](void* context, std::uint64_t index) noexcept {
-          auto& self = *static_cast<AreaState*>(context);
+  area->table.set_on_awaited(
+      [](void* context, std::uint64_t index) noexcept {
+        auto& self = *static_cast<AreaState*>(context);
+        if (!self.is_inline()) {
           const ByteRange memory = self.memory_of(index, 1);
           static_cast<void>(self.frames->wake(memory.offset_bytes, memory.length_bytes));
-        },
-        area.get());
-  }
+        }
+        self.core->service->note_transition_end();
+      },
+      area.get());
   area->slot =
       QUIRE_TRY(RangeRegistry::of_process().add(area->frames->view(), reserve_bytes, area.get()));
   area->is_registered_ = true;
   area->core->evictor.add_area(*area);
   area->core->areas.fetch_add(1);
   QUIRE_TRY(area->core->service->add_area(*area));
+  QUIRE_TRY(area->guard());
   return area;
+}
+
+// From here on a guardian process writes what is dirty if this process dies.
+Result<void> AreaState::guard() {
+  if (!options.survives_kill) {
+    return {};
+  }
+  const KernelTarget* target = store->kernel_target();
+  guard_slot_ = QUIRE_TRY(core->guardian.watch({.name = store->name(),
+                                                .file = target == nullptr ? -1 : target->fd,
+                                                .memory = frames->memfd(),
+                                                .states = table.memfd(),
+                                                .size_bytes = size_bytes(),
+                                                .granule_bytes = granule.bytes(),
+                                                .granule_count = table.granule_count()}));
+  return core->service->watch_guardian();
+}
+
+void AreaState::set_size(std::uint64_t size_bytes) noexcept {
+  size_bytes_.store(size_bytes);
+  if (guard_slot_) {
+    core->guardian.set_size(*guard_slot_, size_bytes);
+  }
+}
+
+void AreaState::note_zeros() noexcept {
+  has_zeros_.store(true);
+  if (guard_slot_) {
+    core->guardian.set_has_zeros(*guard_slot_);
+  }
 }
 
 AreaState::~AreaState() {
@@ -135,12 +169,11 @@ void AreaState::end_service() noexcept {
 }
 
 FillPlan AreaState::plan_fill(std::uint64_t index) noexcept {
-  FillPlan plan;
-  plan.demand = {index, 1};
   const Pattern advice = advices.at(offset_of(index));
   const std::uint64_t count = granule_count();
   if (advice == Pattern::kRandom || index >= count) {
-    return plan;
+    // Unnamed, so that no second one lies on what may be a small alternate stack.
+    return {.demand = {index, 1}};
   }
   const sys::FutexLockGuard guard(streams_lock_);
   return streams_.on_fault(index, count, stream_advice(advice));
@@ -188,22 +221,13 @@ Result<void> AreaState::check_zeros() const {
                                 "check() has the cause; map the file again"));
 }
 
-Result<void> AreaState::check_writes() const {
-  QUIRE_TRY(check_zeros());
-  const MutexLock lock(error_mutex_);
-  return write_error_ ? Result<void>(quire::fail(*write_error_)) : Result<void>();
-}
-
 Result<void> AreaState::check() const {
-  {
-    const MutexLock lock(error_mutex_);
-    if (write_error_) {
-      return quire::fail(*write_error_);
-    }
-  }
+  // That of a fill first: a write-back that is refused because of it says less.
   const int value = fill_error_value_.load();
   if (value == 0) {
-    return {};
+    const sys::BlockedSignals blocked;
+    const MutexLock lock(error_mutex_);
+    return write_error_ ? Result<void>(quire::fail(*write_error_)) : Result<void>();
   }
   const std::error_code code = fill_error_is_ours_.load()
                                    ? make_error_code(static_cast<Errc>(value))
@@ -239,6 +263,9 @@ AreaStats AreaState::stats() const {
 }
 
 void AreaState::check_invariants() const {
+  while (in_service() > 0) {  // What the service thread has begun, as reading ahead, it ends.
+    std::this_thread::yield();
+  }
   table.check_invariants();
   std::uint64_t resident = 0;
   const std::uint64_t count = granule_count();
@@ -268,7 +295,7 @@ Result<void> AreaState::resize(std::uint64_t new_bytes) {
   if (new_bytes > old_bytes) {
     return grow(old_bytes, new_bytes);
   }
-  return new_bytes < old_bytes ? shrink(old_bytes, new_bytes) : Result<void>();
+  return new_bytes < old_bytes ? shrink(new_bytes) : Result<void>();
 }
 
 Result<void> AreaState::grow(std::uint64_t old_bytes, std::uint64_t new_bytes) {
@@ -287,28 +314,36 @@ Result<void> AreaState::grow(std::uint64_t old_bytes, std::uint64_t new_bytes) {
   if (!sized) {
     return quire::fail(sys::to_error(sized.error(), "resize", store->name()));
   }
-  size_bytes_.store(new_bytes);
+  set_size(new_bytes);
   return {};
 }
 
-Result<void> AreaState::shrink(std::uint64_t old_bytes, std::uint64_t new_bytes) {
+Result<void> AreaState::shrink(std::uint64_t new_bytes) {
+  const std::uint64_t old_bytes = size_bytes();
   const std::uint64_t first_gone = (new_bytes + granule.mask()) >> granule.shift();
-  // From here on nobody begins anything beyond the new end.
-  size_bytes_.store(new_bytes);
-  if (!discard_from(first_gone)) {
-    size_bytes_.store(old_bytes);
+  // Asked before anything is dropped: a resize that is refused has lost no store.
+  if (is_pinned_from(first_gone)) {
     return quire::fail(make_error(Errc::kFailed, "resize", store->name(),
                                   "something past the new end is pinned", "release the Pin first"));
   }
+  // From here on nobody begins anything beyond the new end, and writes are cut off there.
+  set_size(new_bytes);
+  for (std::uint64_t i = table.next_in_use(new_bytes >> granule.shift()); i < table.granule_count();
+       i = table.next_in_use(i + 1)) {
+    await_write_of(i);
+  }
+  // The store first: while it can still refuse, nothing is lost.
+  if (const Result<void> resized = store->resize(new_bytes); !resized) {
+    set_size(old_bytes);
+    return resized;
+  }
+  QUIRE_CHECK(discard_from(first_gone));
   std::uint64_t blank = blank_from_.load();
   while (blank > first_gone && !blank_from_.compare_exchange_weak(blank, first_gone)) {
   }
-  await_write_of(new_bytes >> granule.shift());
   const sys::Outcome<void> sized = frames->set_size(new_bytes);
-  if (!sized) {
-    return quire::fail(sys::to_error(sized.error(), "resize", store->name()));
-  }
-  return store->resize(new_bytes);
+  return sized ? Result<void>()
+               : quire::fail(sys::to_error(sized.error(), "resize", store->name()));
 }
 
 // A write of it that began with the old size would make the store longer again.
@@ -320,6 +355,16 @@ void AreaState::await_write_of(std::uint64_t index) noexcept {
     }
     core->written.wait(seen, kNap);
   }
+}
+
+bool AreaState::is_pinned_from(std::uint64_t first) const noexcept {
+  for (std::uint64_t i = table.next_in_use(first); i < table.granule_count();
+       i = table.next_in_use(i + 1)) {
+    if (table.word(i).pins() > 0) {
+      return true;
+    }
+  }
+  return false;
 }
 
 bool AreaState::discard_from(std::uint64_t first) noexcept {
@@ -386,6 +431,11 @@ void AreaState::shut_down() noexcept {
     } else {
       std::this_thread::yield();  // Somebody is on his way out of it.
     }
+  }
+  if (guard_slot_) {
+    core->service->unwatch_guardian();
+    core->guardian.forget(*guard_slot_);
+    static_cast<void>(core->service->watch_guardian());  // For other areas.
   }
   frames->close();
   core->areas.fetch_sub(1);

@@ -35,6 +35,7 @@
 #include "quire/io/store.h"
 #include "quire/pager/internal/advices.h"
 #include "quire/pager/internal/counters.h"
+#include "quire/pager/internal/store_runs.h"
 #include "quire/pager/pager_options.h"
 #include "quire/policy/replacement.h"
 #include "quire/policy/stream_detector.h"
@@ -53,6 +54,7 @@ struct AreaOptions {
   FaultPath fault_path = FaultPath::kInline;  // Decided: kInline or kHandler.
   std::uint64_t reserve_bytes = 0;
   Space space = Space::kSecured;
+  bool survives_kill = false;  // See quire/pager/survive_kill.h.
 };
 
 class AreaState {
@@ -120,12 +122,11 @@ class AreaState {
   void note_fill_error(std::uint64_t index, std::error_code cause) noexcept;
   void note_write_error(const Error& error);
   void clear_write_error();
-  // The write error, else that of a fill, else nothing.
+  // The error of a fill, else that of a write-back, else nothing.
   [[nodiscard]] Result<void> check() const;
-  [[nodiscard]] Result<void> check_writes() const;
   // kFailed when zeros stand where bytes could not be read: nothing may be written back any more.
   [[nodiscard]] Result<void> check_zeros() const;
-  void note_zeros() noexcept { has_zeros_.store(true); }
+  void note_zeros() noexcept;
 
   [[nodiscard]] AreaStats stats() const;
   void check_invariants() const;
@@ -148,20 +149,25 @@ class AreaState {
   std::uint32_t slot = 0;
   AreaCounters counters;
   Advices advices;
+  StoreRuns store_runs;
 
  private:
   static constexpr int kIndexBits = 48;
 
   AreaState(std::shared_ptr<PagerCore> owner, std::shared_ptr<Store> bytes,
             const AreaOptions& chosen);
+  Result<void> guard();
+  void set_size(std::uint64_t size_bytes) noexcept;
   Result<void> grow(std::uint64_t old_bytes, std::uint64_t new_bytes);
-  Result<void> shrink(std::uint64_t old_bytes, std::uint64_t new_bytes);
+  Result<void> shrink(std::uint64_t new_bytes);
   void await_write_of(std::uint64_t index) noexcept;
+  [[nodiscard]] bool is_pinned_from(std::uint64_t first) const noexcept;
   // Drops every granule from `first` on. False: one of them is pinned.
   [[nodiscard]] bool discard_from(std::uint64_t first) noexcept;
 
   std::atomic<std::uint64_t> size_bytes_{0};
   std::atomic<std::uint64_t> blank_from_{0};  // A granule.
+  std::optional<std::uint32_t> guard_slot_;   // Since open().
   std::atomic<bool> is_closing_{false};
   bool is_registered_ = false;
   std::atomic<std::uint32_t> in_service_{0};

@@ -315,9 +315,8 @@ std::size_t Evictor::collect_dirty(PageId& from, std::span<PageId> into) noexcep
   return count;
 }
 
-bool Evictor::is_all_pinned() noexcept {
-  bool is_any_pinned = false;
-  const sys::FutexLockGuard guard(lock_);
+template <typename Predicate>
+bool Evictor::any_granule(Predicate&& predicate) const noexcept {
   for (const AreaState* area : areas_) {
     if (area == nullptr) {
       continue;
@@ -326,13 +325,26 @@ bool Evictor::is_all_pinned() noexcept {
     for (std::uint64_t i = area->table.next_in_use(0); i < end;
          i = area->table.next_in_use(i + 1)) {
       const GranuleWord word = area->table.word(i);
-      if (word.state() != GranuleState::kAbsent && word.pins() == 0) {
-        return false;
+      if (word.state() != GranuleState::kAbsent && predicate(word)) {
+        return true;
       }
-      is_any_pinned = is_any_pinned || word.pins() > 0;
     }
   }
-  return is_any_pinned;
+  return false;
+}
+
+bool Evictor::has_clean() noexcept {
+  const sys::FutexLockGuard guard(lock_);
+  return any_granule([](GranuleWord word) {
+    return word.pins() == 0 && word.state() != GranuleState::kDirty &&
+           word.state() != GranuleState::kWriting;
+  });
+}
+
+bool Evictor::is_all_pinned() noexcept {
+  const sys::FutexLockGuard guard(lock_);
+  return any_granule([](GranuleWord word) { return word.pins() > 0; }) &&
+         !any_granule([](GranuleWord word) { return word.pins() == 0; });
 }
 
 std::size_t Evictor::peek(std::span<PageId> pages) noexcept {

@@ -44,6 +44,9 @@ std::string explain(const AreaState& area) {
   }
   text += fmt::format("; reads ahead {} x {}", core.options.read_ahead_windows,
                       human_bytes(core.geometry.window_bytes));
+  if (area.options.survives_kill) {
+    text += "; " + core.guardian.explain();
+  }
   if (const auto* file = dynamic_cast<const File*>(area.store.get())) {
     text += "; " + file->explain();
   }

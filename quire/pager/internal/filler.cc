@@ -2,6 +2,7 @@
 #include "quire/pager/internal/filler.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <thread>
 
@@ -41,24 +42,36 @@ std::span<const std::byte> bytes_of(const Fill& fill, std::span<const std::byte>
 }  // namespace
 
 GranuleSpan Filler::plan(AreaState& area, std::uint64_t index, Need need) noexcept {
+  if (need == Need::kStore && is_blank_for_stores(area, index)) {
+    // Nothing is read, neither now nor ahead: as much as the stores before it let expect.
+    return blank_span(area, index);
+  }
   const FillPlan plan = area.plan_fill(index);
   core_.service->offer(area, plan);
-  GranuleSpan span = plan.demand;
   const std::uint64_t room = core_.geometry.granules_in(core_.geometry.demand_slot_bytes);
-  if (span.count > room) {
-    span = plan.direction == StreamDirection::kBackward
-               ? GranuleSpan{std::max(span.first, index + 1 - std::min(room, index + 1)), room}
-               : GranuleSpan{index, std::min(room, span.end() - index)};
-    span = common(span, plan.demand);
+  if (plan.demand.count <= room) {
+    return plan.demand;
   }
-  // What will be overwritten comes in the largest stretches that are said to be.
-  if (need == Need::kStore && area.advices.at(area.offset_of(index)) == Pattern::kOverwrite) {
-    const GranuleSpan ahead = common({index, room}, {0, area.granule_count()});
-    const ByteRange range{.offset_bytes = area.offset_of(ahead.first),
-                          .length_bytes = ahead.count << area.granule.shift()};
-    return area.advices.covers(range, Pattern::kOverwrite) ? ahead : GranuleSpan{index, 1};
-  }
-  return span;
+  const GranuleSpan around =
+      plan.direction == StreamDirection::kBackward
+          ? GranuleSpan{std::max(plan.demand.first, index + 1 - std::min(room, index + 1)), room}
+          : GranuleSpan{index, room};
+  return common(around, plan.demand);
+}
+
+bool Filler::is_blank_for_stores(const AreaState& area, std::uint64_t index) noexcept {
+  return index >= area.blank_from() ||
+         area.advices.at(area.offset_of(index)) == Pattern::kOverwrite;
+}
+
+GranuleSpan Filler::blank_span(AreaState& area, std::uint64_t index) noexcept {
+  const GranuleSpan span =
+      common({index, area.store_runs.count_at(index)}, {0, area.granule_count()});
+  const ByteRange range{.offset_bytes = area.offset_of(span.first),
+                        .length_bytes = span.count << area.granule.shift()};
+  const bool is_blank =
+      span.first >= area.blank_from() || area.advices.covers(range, Pattern::kOverwrite);
+  return is_blank && span.count > 0 ? span : GranuleSpan{index, 1};
 }
 
 bool Filler::take_blank(AreaState& area, GranuleSpan span, Need need) noexcept {
@@ -113,8 +126,17 @@ Filler::Claim Filler::try_claim(AreaState& area, std::uint64_t index) noexcept {
 GranuleSpan Filler::extend_claim(AreaState& area, std::uint64_t index, GranuleSpan span) noexcept {
   GranuleSpan mine{index, 1};
   const std::uint64_t end = std::min(span.end(), area.granule_count());
-  while (mine.end() < end && try_claim(area, mine.end()) == Claim::kClaimed) {
-    ++mine.count;
+  bool made_room = false;
+  while (mine.end() < end) {
+    const Claim claim = try_claim(area, mine.end());
+    if (claim == Claim::kClaimed) {
+      ++mine.count;
+    } else if (claim == Claim::kTaken || made_room) {
+      break;
+    } else {
+      made_room = true;
+      static_cast<void>(core_.evictor.make_room(Evictor::kBatch));
+    }
   }
   while (mine.first > span.first && try_claim(area, mine.first - 1) == Claim::kClaimed) {
     --mine.first;
@@ -143,20 +165,22 @@ sys::Outcome<void> Filler::install_part(const Fill& fill, std::span<const std::b
   const std::uint64_t offset_bytes = area.offset_of(part.first);
   if (!area.is_inline() && area.counters.failed_fills.get() > 0) {
     // It may have been poisoned when it failed before.
-    const std::span<std::byte> view(area.frames->view() + offset_bytes, bytes.size());
-    static_cast<void>(sys::unmap_from_view({&view, 1}));
+    for (std::uint64_t i = part.first; i < part.end(); ++i) {
+      unpoison(area, i);
+    }
   }
   return fill.is_mapped ? area.frames->install(offset_bytes, bytes, installed)
                         : area.frames->place(offset_bytes, bytes);
 }
 
 // Protected, but for the one that is about to be stored to; a read-only view needs no protection.
+// Where stores survive a kill that one is let_store()d afterwards: no store before its state.
 sys::Outcome<void> Filler::install(const Fill& fill, std::span<const std::byte> memory,
                                    GranuleSpan part) noexcept {
   const auto usual =
       fill.area->options.is_writable ? sys::Installed::kProtected : sys::Installed::kWritable;
-  const bool is_split =
-      fill.need == Need::kStore && fill.demanded >= part.first && fill.demanded < part.end();
+  const bool is_split = fill.need == Need::kStore && !fill.area->options.survives_kill &&
+                        fill.demanded >= part.first && fill.demanded < part.end();
   if (!is_split) {
     return install_part(fill, memory, part, usual);
   }
@@ -172,12 +196,20 @@ sys::Outcome<void> Filler::install(const Fill& fill, std::span<const std::byte> 
   return {};
 }
 
+// A granule in kFilling that is in memory, protected. False: it stays so, and clean.
+bool Filler::let_store(AreaState& area, std::uint64_t index) noexcept {
+  const ByteRange memory = area.memory_of(index, 1);
+  area.table.open_fill(index);
+  return area.frames->allow_writes(memory.offset_bytes, memory.length_bytes).has_value();
+}
+
 void Filler::settle(const Fill& fill, GranuleSpan part) noexcept {
   AreaState& area = *fill.area;
   bool is_dirty = false;
   for (std::uint64_t i = part.first; i < part.end(); ++i) {
     const bool is_demanded = i == fill.demanded;
-    const bool is_store = is_demanded && fill.need == Need::kStore;
+    const bool is_store = is_demanded && fill.need == Need::kStore &&
+                          (!area.options.survives_kill || let_store(area, i));
     is_dirty = is_dirty || is_store;
     area.counters.resident_granules.add();
     core_.evictor.arrived(area.page_id(i), is_demanded ? arrival_of(area, i) : fill.arrival);
@@ -225,6 +257,20 @@ std::error_code Filler::complete(const Fill& fill, std::span<std::byte> memory,
   if (part.count == 0) {
     return cause;
   }
+  const bool is_store = fill.need == Need::kStore && fill.demanded != kNoGranule;
+  if (is_store) {
+    area.table.begin_writable(fill.demanded);
+  }
+  const std::error_code installed = install_and_settle(fill, memory, part);
+  if (is_store) {
+    area.table.end_writable(fill.demanded);
+  }
+  return installed ? installed : cause;
+}
+
+std::error_code Filler::install_and_settle(const Fill& fill, std::span<std::byte> memory,
+                                           GranuleSpan part) noexcept {
+  AreaState& area = *fill.area;
   const sys::Outcome<void> installed = install(fill, memory, part);
   if (!installed) {
     Fill failed = fill;
@@ -237,7 +283,7 @@ std::error_code Filler::complete(const Fill& fill, std::span<std::byte> memory,
     return to_code(installed.error());
   }
   settle(fill, part);
-  return cause;
+  return {};
 }
 
 void Filler::fail(const Fill& fill, std::error_code cause) noexcept {
@@ -247,18 +293,18 @@ void Filler::fail(const Fill& fill, std::error_code cause) noexcept {
     return;
   }
   area.counters.failed_fills.add();
-  area.note_fill_error(fill.demanded, cause);
-  const ByteRange range = area.memory_of(fill.demanded, 1);
-  bool is_zeros = false;
-  if (area.options.on_fill_error == OnFillError::kZeros) {
-    area.note_zeros();
-    is_zeros = area.frames->install_zeros(range.offset_bytes, range.length_bytes).has_value();
-  } else if (!area.is_inline() && !area.frames->poison(range.offset_bytes, range.length_bytes)) {
-    // Where poison is not to be had, whoever waits would wait for ever.
-    area.note_zeros();
-    is_zeros = area.frames->install_zeros(range.offset_bytes, range.length_bytes).has_value();
+  if (fill.asker == Asker::kPin) {
+    abandon(area, fill.first, fill.count);  // Who pins gets the cause as a value.
+    return;
   }
-  if (!is_zeros) {
+  area.note_fill_error(fill.demanded, cause);
+  const bool wants_zeros = area.options.on_fill_error == OnFillError::kZeros ||
+                           (!area.is_inline() && !poison(area, fill.demanded));
+  const ByteRange range = area.memory_of(fill.demanded, 1);
+  if (wants_zeros) {
+    area.note_zeros();
+  }
+  if (!wants_zeros || !area.frames->install_zeros(range.offset_bytes, range.length_bytes)) {
     abandon(area, fill.first, fill.count);
     return;
   }
@@ -268,6 +314,29 @@ void Filler::fail(const Fill& fill, std::error_code cause) noexcept {
   core_.evictor.arrived(area.page_id(fill.demanded), Arrival::kDemand);
   area.table.finish_fill(fill.demanded,
                          area.options.is_writable ? GranuleState::kDirty : GranuleState::kClean);
+}
+
+bool Filler::poison(AreaState& area, std::uint64_t index) noexcept {
+  const ByteRange range = area.memory_of(index, 1);
+  const sys::Outcome<void> poisoned = area.frames->poison(range.offset_bytes, range.length_bytes);
+  if (poisoned) {
+    core_.service->note_poison(area.page_id(index));
+  }
+  // Poisoned already: whoever waits gets his signal as well.
+  return poisoned || poisoned.error().value == EEXIST;
+}
+
+void Filler::unpoison(AreaState& area, std::uint64_t index) noexcept {
+  const ByteRange range = area.memory_of(index, 1);
+  if (range.length_bytes > 0) {
+    const std::span<std::byte> view(area.frames->view() + range.offset_bytes, range.length_bytes);
+    static_cast<void>(sys::unmap_from_view({&view, 1}));
+  }
+}
+
+void Filler::offer_next(AreaState& area, std::uint64_t index) noexcept {
+  const FillPlan plan = area.plan_tripwire(index);
+  core_.service->offer(area, plan);
 }
 
 bool Filler::install_held(AreaState& area, std::uint64_t index, Need need) noexcept {
@@ -284,7 +353,7 @@ bool Filler::install_held(AreaState& area, std::uint64_t index, Need need) noexc
   const std::span<std::byte> memory = core_.held.bytes(*slot);
   const std::error_code cause = complete(fill, memory, memory.size());
   core_.held.give_back(*slot);
-  core_.service->offer(area, area.plan_tripwire(index));
+  offer_next(area, index);
   return !cause;
 }
 
@@ -302,15 +371,30 @@ bool Filler::lift(AreaState& area, std::uint64_t index) noexcept {
   if (!area.table.begin_store(index)) {
     return false;
   }
-  const ByteRange memory = area.memory_of(index, 1);
+  // Its neighbours come along where stores come in a row: they are clean, and nobody is at them.
+  const std::uint64_t most = area.store_runs.count_at(index);
+  const std::uint64_t end = std::min(index + most, area.granule_count());
+  std::uint64_t last = index + 1;
+  while (last < end && area.table.word(last).state() == GranuleState::kClean &&
+         area.table.begin_store(last)) {
+    ++last;
+  }
+  area.store_runs.cut(index + most, last);
+  const ByteRange memory = area.memory_of(index, last - index);
   // Dirty and protected would be a store that faults for ever: the kernel refuses this only where
   // the view is gone, and the area is closing, or when a test makes it.
   bool is_allowed = false;
+  area.table.begin_writable(index);  // Of each leaf: a run has two at most.
+  area.table.begin_writable(last - 1);
   for (int tries = 0; !is_allowed && !area.is_closing() && tries < kLiftTries; ++tries) {
     is_allowed = area.frames->allow_writes(memory.offset_bytes, memory.length_bytes).has_value();
   }
   QUIRE_CHECK(is_allowed || area.is_closing());
-  area.table.finish_store(index);
+  for (std::uint64_t i = index; i < last; ++i) {
+    area.table.finish_store(i);
+  }
+  area.table.end_writable(index);
+  area.table.end_writable(last - 1);
   area.counters.store_upgrades.add();
   core_.service->note_dirty();
   return true;

@@ -33,6 +33,9 @@ enum class Served : std::uint8_t {
   kClosing,  // The area is going away under the access.
 };
 
+// Who wants it: a plain access can only be given a signal or zeros, a pin an Error.
+enum class Asker : std::uint8_t { kAccess, kPin };
+
 // Granules in kFilling, neighbours, whose credits are taken; they belong to who claimed them.
 struct Fill {
   AreaState* area = nullptr;
@@ -40,6 +43,7 @@ struct Fill {
   std::uint64_t count = 0;
   std::uint64_t demanded = kNoGranule;  // Whom somebody waits for ...
   Need need = Need::kLoad;              // ... and what for.
+  Asker asker = Asker::kAccess;
   std::uint64_t tripwire = kNoGranule;  // Held back, if there is room for it.
   Arrival arrival = Arrival::kDemand;   // Of all but the demanded one.
   // Into the page tables at once. If not, the first touch maps it, and is visible.
@@ -59,7 +63,8 @@ class Filler {
   explicit Filler(PagerCore& core) : core_(core) {}
 
   // Until the granule can be accessed as needed. `cause` is set with kFailed.
-  Served serve(AreaState& area, std::uint64_t index, Need need, std::error_code& cause) noexcept;
+  Served serve(AreaState& area, std::uint64_t index, Need need, std::error_code& cause,
+               Asker asker = Asker::kAccess) noexcept;
 
   // --- Pieces ------------------------------------------------------------------------------------
 
@@ -80,6 +85,12 @@ class Filler {
   // The read failed. Zeros, poison or nothing, as the area's options say.
   void fail(const Fill& fill, std::error_code cause) noexcept;
 
+  // Claimed granules for a store, as zeros that may be stored to: no read.
+  Served fill_blank(AreaState& area, GranuleSpan span, std::uint64_t index, Need need,
+                    std::error_code& cause) noexcept;
+  // Accesses get SIGBUS, for a while: then it is tried again. False: that cannot be had.
+  bool poison(AreaState& area, std::uint64_t index) noexcept;
+  void unpoison(AreaState& area, std::uint64_t index) noexcept;
   // kHeld -> accessible. False: somebody else was faster.
   bool install_held(AreaState& area, std::uint64_t index, Need need) noexcept;
   // kHeld -> kAbsent, if it still is.
@@ -88,6 +99,9 @@ class Filler {
   bool lift(AreaState& area, std::uint64_t index) noexcept;
   // The demand window for a miss: what one read should bring; starts the windows after it.
   [[nodiscard]] GranuleSpan plan(AreaState& area, std::uint64_t index, Need need) noexcept;
+  // Whether a store there would need no read.
+  [[nodiscard]] static bool is_blank_for_stores(const AreaState& area,
+                                                std::uint64_t index) noexcept;
   // Whether a fill of claimed granules needs no read: the store has nothing there, or they will be
   // overwritten. That is believed once: a granule that comes back holds what was stored to it.
   [[nodiscard]] bool take_blank(AreaState& area, GranuleSpan span, Need need) noexcept;
@@ -96,6 +110,7 @@ class Filler {
   using Clock = std::chrono::steady_clock;
   // What a fault that blocks knows about itself.
   struct Patience {
+    Asker asker = Asker::kAccess;
     Clock::time_point began = Clock::now();
     bool was_reported = false;
   };
@@ -103,8 +118,6 @@ class Filler {
   Served fill(AreaState& area, std::uint64_t index, Need need, Patience& patience,
               std::error_code& cause) noexcept;
   Served read_into(const Fill& claimed, std::uint32_t slot, std::error_code& cause) noexcept;
-  Served fill_blank(AreaState& area, GranuleSpan span, std::uint64_t index, Need need,
-                    std::error_code& cause) noexcept;
   Served take_room(AreaState& area, Patience& patience, std::error_code& cause) noexcept;
   Served await_slot(AreaState& area, Patience& patience, std::uint32_t& slot) noexcept;
   void await_granule(AreaState& area, std::uint64_t index, GranuleWord word,
@@ -112,11 +125,16 @@ class Filler {
   void throttle(AreaState& area, Patience& patience) noexcept;
   void complain(const AreaState& area, std::uint64_t index, Patience& patience,
                 const char* what) noexcept;
+  [[nodiscard]] static GranuleSpan blank_span(AreaState& area, std::uint64_t index) noexcept;
   sys::Outcome<void> install(const Fill& fill, std::span<const std::byte> memory,
                              GranuleSpan part) noexcept;
   sys::Outcome<void> install_part(const Fill& fill, std::span<const std::byte> memory,
                                   GranuleSpan part, sys::Installed installed) noexcept;
+  [[nodiscard]] bool let_store(AreaState& area, std::uint64_t index) noexcept;
   void settle(const Fill& fill, GranuleSpan part) noexcept;
+  std::error_code install_and_settle(const Fill& fill, std::span<std::byte> memory,
+                                     GranuleSpan part) noexcept;
+  void offer_next(AreaState& area, std::uint64_t index) noexcept;
   bool hold(const Fill& fill, std::span<const std::byte> memory) noexcept;
   [[nodiscard]] bool charge_leaf(AreaState& area, std::uint64_t index) noexcept;
 

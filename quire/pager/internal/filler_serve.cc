@@ -19,9 +19,9 @@ constexpr std::chrono::milliseconds kNap{200};
 
 }  // namespace
 
-Served Filler::serve(AreaState& area, std::uint64_t index, Need need,
-                     std::error_code& cause) noexcept {
-  Patience patience;
+Served Filler::serve(AreaState& area, std::uint64_t index, Need need, std::error_code& cause,
+                     Asker asker) noexcept {
+  Patience patience{.asker = asker};
   area.counters.faults.add();
   if (core_.recorder.note(area.page_id(index), need)) {
     core_.service->wake();
@@ -81,7 +81,9 @@ Served Filler::fill(AreaState& area, std::uint64_t index, Need need, Patience& p
     if (room != Served::kServed) {
       if (room == Served::kFailed) {
         area.counters.failed_fills.add();
-        area.note_fill_error(index, cause);
+        if (patience.asker == Asker::kAccess) {
+          area.note_fill_error(index, cause);
+        }
       }
       return room;
     }
@@ -89,6 +91,7 @@ Served Filler::fill(AreaState& area, std::uint64_t index, Need need, Patience& p
   const GranuleSpan span = extend_claim(area, index, wanted);
   (need == Need::kStore ? area.counters.store_misses : area.counters.load_misses).add();
   if (need == Need::kStore && take_blank(area, span, need)) {
+    area.store_runs.cut(wanted.end(), span.end());
     return fill_blank(area, span, index, need, cause);
   }
   std::uint32_t slot = 0;
@@ -102,6 +105,7 @@ Served Filler::fill(AreaState& area, std::uint64_t index, Need need, Patience& p
                                    .count = span.count,
                                    .demanded = index,
                                    .need = need,
+                                   .asker = patience.asker,
                                    .is_mapped = maps_demand(area)},
                                   slot, cause);
   core_.demand->give_back(slot);
@@ -135,9 +139,16 @@ Served Filler::fill_blank(AreaState& area, GranuleSpan span, std::uint64_t index
   const Fill claimed{
       .area = &area, .first = span.first, .count = span.count, .demanded = index, .need = need};
   const ByteRange memory = area.memory_of(span.first, span.count);
+  area.table.begin_writable(span.first);  // Of each leaf: a stretch has two at most.
+  area.table.begin_writable(span.end() - 1);
+  for (std::uint64_t i = span.first; area.options.survives_kill && i < span.end(); ++i) {
+    area.table.open_fill(i);
+  }
   const sys::Outcome<void> installed =
       area.frames->install_zeros(memory.offset_bytes, memory.length_bytes);
   if (!installed) {
+    area.table.end_writable(span.first);
+    area.table.end_writable(span.end() - 1);
     cause = {installed.error().value, std::system_category()};
     fail(claimed, cause);
     return area.is_closing() ? Served::kClosing : Served::kFailed;
@@ -148,6 +159,8 @@ Served Filler::fill_blank(AreaState& area, GranuleSpan span, std::uint64_t index
     core_.evictor.arrived(area.page_id(i), Arrival::kDemand);
     area.table.finish_fill(i, GranuleState::kDirty);
   }
+  area.table.end_writable(span.first);
+  area.table.end_writable(span.end() - 1);
   core_.service->note_dirty();
   return Served::kServed;
 }
@@ -164,7 +177,10 @@ Served Filler::take_room(AreaState& area, Patience& patience, std::error_code& c
     return Served::kClosing;
   }
   if (room.dirty > 0 && core_.is_write_back_failing.load()) {
-    cause = {ENOSPC, std::system_category()};
+    if (core_.evictor.has_clean()) {
+      return Served::kServed;  // Further on: look again.
+    }
+    cause = {core_.write_back_errno.load(), std::system_category()};
     return Served::kFailed;
   }
   core_.service->wake();

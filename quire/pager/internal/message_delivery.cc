@@ -72,7 +72,12 @@ void MessageDelivery::wake(AreaState& area, std::uint64_t index) {
 
 MessageDelivery::Done MessageDelivery::serve_one(AreaState& area, std::uint64_t index, Need need) {
   if (index >= area.granule_count()) {
-    wake(area, index);  // Cut off meanwhile: the kernel tells the thread by SIGBUS.
+    // Cut off meanwhile: the kernel tells the thread by SIGBUS, as soon as the memfd is shorter.
+    if (area.memory_of(index, 1).length_bytes > 0) {
+      refuse(area, index, make_error_code(Errc::kTruncated));
+    } else {
+      wake(area, index);
+    }
     return Done::kDone;
   }
   for (;;) {
@@ -124,8 +129,8 @@ MessageDelivery::Done MessageDelivery::serve_absent(AreaState& area, std::uint64
     case Filler::Claim::kNoCredit: break;
   }
   core_.counters.credit_waits.add();
-  if (reads_.is_idle() && core_.is_write_back_failing.load()) {
-    refuse(area, index, {ENOSPC, std::system_category()});
+  if (reads_.is_idle() && core_.is_write_back_failing.load() && !core_.evictor.has_clean()) {
+    refuse(area, index, {core_.write_back_errno.load(), std::system_category()});
     return Done::kDone;
   }
   if (reads_.is_idle() && core_.evictor.is_all_pinned()) {
@@ -139,8 +144,7 @@ MessageDelivery::Done MessageDelivery::serve_absent(AreaState& area, std::uint64
 void MessageDelivery::refuse(AreaState& area, std::uint64_t index, std::error_code cause) {
   area.counters.failed_fills.add();
   area.note_fill_error(index, cause);
-  const ByteRange memory = area.memory_of(index, 1);
-  if (!area.frames->poison(memory.offset_bytes, memory.length_bytes)) {
+  if (!core_.filler.poison(area, index)) {
     wake(area, index);
   }
 }

@@ -19,6 +19,7 @@
 #include "quire/pager/internal/evictor.h"
 #include "quire/pager/internal/filler.h"
 #include "quire/pager/internal/geometry.h"
+#include "quire/pager/internal/guardian.h"
 #include "quire/pager/internal/held_granules.h"
 #include "quire/pager/internal/recorder.h"
 #include "quire/pager/internal/wake_point.h"
@@ -54,8 +55,10 @@ class PagerCore {
   Filler filler;
   WakePoint written;                               // Write-back got further.
   std::atomic<std::uint64_t> dirty_granules{0};    // Of all areas: kDirty and kWriting.
-  std::atomic<bool> is_write_back_failing{false};  // The last batch wrote nothing.
+  std::atomic<bool> is_write_back_failing{false};  // The last write failed ...
+  std::atomic<int> write_back_errno{0};            // ... with this.
   std::atomic<std::uint32_t> areas{0};
+  Guardian guardian;  // Of areas whose stores survive a kill.
   std::unique_ptr<Service> service;
 
  private:

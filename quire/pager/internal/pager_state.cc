@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quire/pager/internal/pager_state.h"
 
+#include "quire/pager/internal/await_guardian.h"
 #include "quire/pager/internal/inline_delivery.h"
 #include "quire/pager/internal/service.h"
+#include "quire/pager/survive_kill.h"
 
 namespace quire::internal {
 namespace {
@@ -11,6 +13,16 @@ namespace {
 bool is_readable_inline(const Store& store, std::uint64_t granule_bytes) {
   const KernelTarget* target = store.kernel_target();
   return target != nullptr && granule_bytes % target->read_alignment_bytes == 0;
+}
+
+// Before anything is read: what an earlier owner of the file had stored may still be on its way.
+Result<void> prepare_survival(const Store& store, AreaOptions& area_options) {
+  const KernelTarget* target = store.kernel_target();
+  if (target != nullptr) {
+    QUIRE_TRY(await_guardian_of(target->fd, store.name(), kGuardianWait));
+  }
+  area_options.survives_kill = area_options.is_writable;
+  return {};
 }
 
 }  // namespace
@@ -35,6 +47,9 @@ std::shared_ptr<PagerCore> PagerState::core_if_any() const {
 
 Result<OpenedArea> PagerState::open(std::shared_ptr<Store> store, AreaOptions area_options) {
   const std::shared_ptr<PagerCore> made = QUIRE_TRY(core());
+  if (options.survive_kill == SurviveKill::kYes) {
+    QUIRE_TRY(prepare_survival(*store, area_options));
+  }
   area_options.fault_path = options.fault_path;
   if (options.fault_path == FaultPath::kAutomatic) {
     area_options.fault_path =
@@ -43,6 +58,9 @@ Result<OpenedArea> PagerState::open(std::shared_ptr<Store> store, AreaOptions ar
             : FaultPath::kHandler;
   } else if (options.fault_path == FaultPath::kInline) {
     QUIRE_TRY(install_inline_delivery());
+  } else {
+    // For the end of poison alone; without it poison ends by time.
+    static_cast<void>(install_inline_delivery());
   }
   return OpenedArea{.paged = QUIRE_TRY(AreaState::open(made, std::move(store), area_options))};
 }

@@ -2,6 +2,7 @@
 #include "quire/pager/internal/pinning.h"
 
 #include "quire/pager/internal/pager_core.h"
+#include "quire/pager/internal/service.h"
 #include "quire/sys/signals.h"
 
 namespace quire::internal {
@@ -36,7 +37,7 @@ Result<void> pin_one(AreaState& area, std::uint64_t index, Need need) {
     std::error_code cause;
     // An application's signal handler must not run while locks of the pager are held.
     const sys::BlockedSignals blocked;
-    const Served served = filler.serve(area, index, need, cause);
+    const Served served = filler.serve(area, index, need, cause, Asker::kPin);
     if (served != Served::kServed) {
       return fail(pin_error(area, index,
                             served == Served::kClosing ? make_error_code(Errc::kClosed) : cause));
@@ -45,7 +46,7 @@ Result<void> pin_one(AreaState& area, std::uint64_t index, Need need) {
   while (need == Need::kStore && !is_writable_now(area.table.word(index))) {
     std::error_code cause;
     const sys::BlockedSignals blocked;
-    const Served served = filler.serve(area, index, need, cause);
+    const Served served = filler.serve(area, index, need, cause, Asker::kPin);
     if (served != Served::kServed) {
       area.table.unpin(index);
       return fail(pin_error(area, index,
@@ -72,6 +73,9 @@ Result<void> pin_granules(AreaState& area, ByteRange range, Need need) {
 }
 
 void unpin_granules(AreaState& area, ByteRange range) noexcept {
+  if (Service::is_in_forked_child()) {
+    return;  // The copy of a Pin; the states may be shared with the parent, who still has his.
+  }
   const AreaState::Stretch stretch = area.stretch_of(range);
   for (std::uint64_t i = stretch.first; i < stretch.first + stretch.count; ++i) {
     area.table.unpin(i);

@@ -5,6 +5,7 @@
 
 #include "quire/base/check.h"
 #include "quire/pager/internal/pager_core.h"
+#include "quire/pager/internal/service.h"
 
 namespace quire::internal {
 
@@ -47,7 +48,8 @@ bool ReadAhead::offer_run(Fill& run) noexcept {
 
 bool ReadAhead::offer(AreaState& area, const AheadWindow& window, bool maps) noexcept {
   const std::uint64_t most = core_.geometry.granules_in(core_.geometry.window_bytes);
-  const std::uint64_t end = std::min(window.span.end(), area.granule_count());
+  // There is nothing to be read where the store has nothing.
+  const std::uint64_t end = std::min({window.span.end(), area.granule_count(), area.blank_from()});
   Fill run{.area = &area,
            .first = window.span.first,
            .tripwire = window.tripwire,
@@ -252,7 +254,7 @@ bool ReadAhead::step(PrefetchJob& job) {
 
 void ReadAhead::end_job(PrefetchJob& job) {
   const std::unique_ptr<PrefetchJob> owned(&job);
-  job.source.resolve({});
+  core_.service->deliver(job.source, {});
   job.area->end_service();
 }
 
@@ -265,17 +267,19 @@ Filler::Claim ReadAhead::demand(AreaState& area, std::uint64_t index, Need need)
   if (!make_credit(area, index, claim) || claim == Filler::Claim::kTaken) {
     return claim;
   }
-  // What is blank for a store comes alone: its neighbours are not known to be stored to.
-  const bool is_overwritten =
-      need == Need::kStore && area.advices.at(area.offset_of(index)) == Pattern::kOverwrite;
-  const GranuleSpan mine =
-      core_.filler.extend_claim(area, index, is_overwritten ? GranuleSpan{index, 1} : wanted);
+  const GranuleSpan mine = core_.filler.extend_claim(area, index, wanted);
+  (need == Need::kStore ? area.counters.store_misses : area.counters.load_misses).add();
+  if (need == Need::kStore && core_.filler.take_blank(area, mine, need)) {
+    area.store_runs.cut(wanted.end(), mine.end());
+    std::error_code cause;
+    static_cast<void>(core_.filler.fill_blank(area, mine, index, need, cause));
+    return Filler::Claim::kClaimed;
+  }
   const std::optional<std::uint32_t> slot = core_.demand->try_take();
   if (!slot) {
     core_.filler.abandon(area, mine.first, mine.count);
     return Filler::Claim::kNoCredit;
   }
-  (need == Need::kStore ? area.counters.store_misses : area.counters.load_misses).add();
   start(area,
         {.area = &area,
          .first = mine.first,

@@ -9,6 +9,7 @@
 namespace quire::internal {
 
 Result<void> Recorder::start(PathArgument path, std::uint64_t granule_bytes) {
+  const sys::BlockedSignals blocked;
   const MutexLock lock(mutex_);
   if (writer_ != nullptr) {
     return fail(
@@ -28,7 +29,6 @@ Result<void> Recorder::start(PathArgument path, std::uint64_t granule_bytes) {
         written_bytes_ += bytes.size();
         return written ? std::error_code() : written.error().code();
       });
-  const sys::BlockedSignals blocked;
   const sys::FutexLockGuard guard(ring_lock_);
   ring_.resize(kRing);
   ring_count_ = 0;
@@ -76,12 +76,12 @@ void Recorder::drain_locked() {
 }
 
 Result<TraceReport> Recorder::stop() {
+  const sys::BlockedSignals blocked;
   const MutexLock lock(mutex_);
   if (writer_ == nullptr) {
     return fail(make_error(Errc::kClosed, "stop_trace", "pager", "no trace is being recorded"));
   }
   TraceReport report;
-  const sys::BlockedSignals blocked;
   is_on_.store(false);
   drain_locked();
   {

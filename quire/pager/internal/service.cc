@@ -2,6 +2,7 @@
 #include "quire/pager/internal/service.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <system_error>
 
 #include "quire/base/check.h"
@@ -16,6 +17,7 @@ namespace {
 
 constexpr std::uint64_t kEventTag = ~std::uint64_t{0};
 constexpr std::uint64_t kTimerTag = kEventTag - 1;
+constexpr std::uint64_t kGuardianTag = kEventTag - 2;
 
 // What many requests together keep a device busy with; more only wait in its queue.
 constexpr std::uint32_t kQueueDepth = 128;
@@ -123,11 +125,22 @@ void Service::remove_area(AreaState& area) noexcept {
   }
 }
 
+Result<void> Service::watch_guardian() {
+  const int end = core_.guardian.end_descriptor();
+  const sys::Outcome<void> added = end < 0 ? sys::Outcome<void>() : poller_->add(end, kGuardianTag);
+  return added || added.error().value == EEXIST
+             ? Result<void>()
+             : fail(sys::to_error(added.error(), "epoll", "guardian process"));
+}
+
+void Service::unwatch_guardian() noexcept {
+  static_cast<void>(poller_->remove(core_.guardian.end_descriptor()));
+}
+
 Ticket Service::flush(AreaState& area, ByteRange range, Sync sync, Durability durability) {
   auto job = std::make_unique<FlushJob>();
   const AreaState::Stretch stretch = area.stretch_of(range);
   area.begin_service();
-  area.clear_write_error();
   job->area = &area;
   job->first = stretch.first;
   job->end = stretch.first + stretch.count;
@@ -165,6 +178,17 @@ Ticket Service::prefetch(AreaState& area, std::span<const ByteRange> ranges) {
   return ticket;
 }
 
+Ticket Service::idle() {
+  const sys::BlockedSignals blocked;
+  Ticket::Source source;
+  {
+    const MutexLock lock(jobs_mutex_);
+    new_idle_waiters_.push_back(source);
+  }
+  wake();
+  return source.ticket();
+}
+
 // --- The thread ---------------------------------------------------------------------------------
 
 void Service::run() noexcept {
@@ -175,8 +199,13 @@ void Service::run() noexcept {
     if (round()) {
       static_cast<void>(queue_->poll());
     } else if (!is_ending_.load()) {  // Looked at again: this round may have taken its signal.
+      tell_idle();
       await_work();
     }
+  }
+  while (!deliveries_.empty()) {
+    deliver_all();
+    std::this_thread::yield();
   }
   // The await is made to end: what it waits for is there.
   sys::signal_event(event_);
@@ -195,8 +224,52 @@ bool Service::round() {
   is_busy = write_back() || is_busy;
   is_busy = step_flushes() || is_busy;
   is_busy = read_ahead_->step() || is_busy;
+  deliver_all();
   set_timer();
   return is_busy;
+}
+
+void Service::note_poison(PageId page) {
+  const MutexLock lock(poison_mutex_);
+  poisoned_.push_back(page);
+  has_poison_.store(true);
+}
+
+// The next access tries again, as it would with the kernel.
+void Service::end_poison() {
+  std::vector<PageId> pages;
+  {
+    const MutexLock lock(poison_mutex_);
+    pages.swap(poisoned_);
+    has_poison_.store(false);
+  }
+  for (const PageId page : pages) {
+    if (AreaState* area = core_.evictor.enter_area(page)) {
+      core_.filler.unpoison(*area, AreaState::index_of(page));
+      area->end_service();
+    }
+  }
+}
+
+void Service::tell_idle() {
+  if (!read_ahead_->is_idle() || !write_back_->is_idle() || !flushes_.empty()) {
+    return;
+  }
+  for (Ticket::Source& source : idle_waiters_) {
+    deliver(std::move(source), {});
+  }
+  idle_waiters_.clear();
+  deliver_all();
+  set_timer();
+}
+
+void Service::deliver(Ticket::Source source, Result<void> outcome) {
+  deliveries_.push_back({std::move(source), std::move(outcome)});
+}
+
+void Service::deliver_all() {
+  std::erase_if(deliveries_,
+                [](Delivery& delivery) { return delivery.source.try_resolve(delivery.outcome); });
 }
 
 void Service::arm_await() {
@@ -235,6 +308,10 @@ void Service::on_readable() {
       sys::clear_signals(timer_);
       is_timer_set_ = false;
       is_age_due_ = true;
+      end_poison();
+    } else if (tags[i] == kGuardianTag) {
+      core_.guardian.note_end();
+      static_cast<void>(poller_->remove(core_.guardian.end_descriptor()));
     } else if (AreaState* area = core_.evictor.enter_area(tags[i])) {
       static_cast<void>(messages_->serve(*area));
       area->end_service();
@@ -247,10 +324,13 @@ void Service::take_jobs() {
   {
     const MutexLock lock(jobs_mutex_);
     for (auto& job : new_flushes_) {
+      write_back_->begin(*job);
       flushes_.push_back(std::move(job));
     }
     new_flushes_.clear();
     prefetches.swap(new_prefetches_);
+    idle_waiters_.insert(idle_waiters_.end(), new_idle_waiters_.begin(), new_idle_waiters_.end());
+    new_idle_waiters_.clear();
   }
   for (auto& job : prefetches) {
     read_ahead_->add(std::move(job));
@@ -303,15 +383,18 @@ bool Service::write_back() {
 
 bool Service::step_flushes() {
   bool got_further = false;
+  // Before a granule is marked: whoever ends its transition after that wakes this thread.
+  is_flush_awaiting_.store(!flushes_.empty());
   for (auto& job : flushes_) {
     while (write_back_->step(*job)) {
       got_further = true;
     }
   }
-  std::erase_if(flushes_, [](const std::unique_ptr<FlushJob>& job) {
+  std::erase_if(flushes_, [&](const std::unique_ptr<FlushJob>& job) {
     if (job->step != FlushJob::Step::kDone) {
       return false;
     }
+    write_back_->end(*job);
     job->area->end_service();
     return true;
   });
@@ -320,7 +403,8 @@ bool Service::step_flushes() {
 
 // Armed only while there is something to come back for.
 void Service::set_timer() {
-  const bool is_stuck = messages_->has_parked() || write_back_->is_pausing();
+  const bool is_stuck = messages_->has_parked() || write_back_->is_pausing() ||
+                        has_poison_.load() || !deliveries_.empty();
   if (is_stuck != is_retrying_) {
     is_retrying_ = is_stuck;
     is_timer_set_ = false;

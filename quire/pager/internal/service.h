@@ -61,6 +61,16 @@ class Service {
   void wake() noexcept;
   // Something became dirty.
   void note_dirty() noexcept;
+  // The outcome of a job, for its ticket. The service thread only.
+  void deliver(Ticket::Source source, Result<void> outcome);
+  // A page that was poisoned; after a while it is not any more. Never in a signal handler.
+  void note_poison(PageId page);
+  // A granule that somebody awaited is in transition no longer.
+  void note_transition_end() noexcept {
+    if (is_flush_awaiting_.load()) {
+      wake();
+    }
+  }
   // Windows to be read ahead of a stream. Dropped when there are too many already: it is a guess.
   void offer(AreaState& area, const FillPlan& plan) noexcept;
 
@@ -73,6 +83,14 @@ class Service {
   enum class Sync : std::uint8_t { kNo, kYes };
   [[nodiscard]] Ticket flush(AreaState& area, ByteRange range, Sync sync, Durability durability);
   [[nodiscard]] Ticket prefetch(AreaState& area, std::span<const ByteRange> ranges);
+
+  // Done when there is nothing left to do and nothing under way: for looking at everything.
+  [[nodiscard]] Ticket idle();
+
+  // From now on the end of the guardian process is noticed, if there is one, or not. Its orderly
+  // end comes after unwatch_guardian().
+  Result<void> watch_guardian();
+  void unwatch_guardian() noexcept;
 
   [[nodiscard]] std::string explain() const { return queue_->explain(); }
   // Whether this process is a child that was forked after a pager had begun: it has no thread.
@@ -91,7 +109,10 @@ class Service {
   [[nodiscard]] bool keep_room();
   [[nodiscard]] bool write_back();
   [[nodiscard]] bool step_flushes();
+  void end_poison();
+  void deliver_all();
   void set_timer();
+  void tell_idle();
 
   PagerCore& core_;
   std::unique_ptr<IoQueue> queue_;
@@ -101,6 +122,7 @@ class Service {
   std::atomic<bool> is_signalled_{false};
   std::atomic<bool> is_ending_{false};
   std::atomic<bool> is_timer_wanted_{false};
+  std::atomic<bool> is_flush_awaiting_{false};  // A flush marked a granule in transition awaited.
 
   // Of the thread alone:
   IoRequest await_;
@@ -116,7 +138,21 @@ class Service {
   std::unique_ptr<MessageDelivery> messages_;
   std::vector<std::unique_ptr<FlushJob>> flushes_;
 
+  std::vector<Ticket::Source> idle_waiters_;
+  // Whoever waits for a ticket may have been interrupted by a signal while he held its lock, and
+  // his handler may be waiting for a fault to be served: this thread must not wait for him.
+  struct Delivery {
+    Ticket::Source source;
+    Result<void> outcome;
+  };
+  std::vector<Delivery> deliveries_;
+
+  std::atomic<bool> has_poison_{false};
+  Mutex poison_mutex_;
+  std::vector<PageId> poisoned_ QUIRE_GUARDED_BY(poison_mutex_);
+
   Mutex jobs_mutex_;
+  std::vector<Ticket::Source> new_idle_waiters_ QUIRE_GUARDED_BY(jobs_mutex_);
   std::vector<std::unique_ptr<FlushJob>> new_flushes_ QUIRE_GUARDED_BY(jobs_mutex_);
   std::vector<std::unique_ptr<PrefetchJob>> new_prefetches_ QUIRE_GUARDED_BY(jobs_mutex_);
   std::thread thread_;  // Last: it starts when everything above is there.

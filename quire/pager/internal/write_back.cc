@@ -2,9 +2,11 @@
 #include "quire/pager/internal/write_back.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "quire/base/check.h"
 #include "quire/pager/internal/pager_core.h"
+#include "quire/pager/internal/service.h"
 
 namespace quire::internal {
 namespace {
@@ -15,6 +17,13 @@ constexpr std::uint32_t kBatches = 4;
 constexpr std::size_t kWritesMax = 64;
 // A store that refuses writes is not asked again and again.
 constexpr std::chrono::milliseconds kPause{1000};
+
+// A fault is just making it writable: others may have stored to it already, and their flush() must
+// not pass it by. It is soon over.
+bool may_become_dirty(GranuleWord word) noexcept {
+  return word.state() == GranuleState::kFilling ||
+         (word.state() == GranuleState::kClean && word.has(GranuleWord::kLocked));
+}
 
 }  // namespace
 
@@ -112,8 +121,8 @@ void WriteBack::begin_part(Batch& batch, AreaState& area, GranuleSpan part, bool
   if (copy_out(run, protects)) {
     submit(run);
   } else {
-    run.is_written = false;
-    finish(run, false);
+    fail(run, make_error(Errc::kFailed, "write back", area.store->name(),
+                         "its memory could not be protected and copied"));
   }
 }
 
@@ -148,9 +157,7 @@ bool WriteBack::copy_out(Run& run, bool protects) {
 void WriteBack::submit(Run& run) {
   AreaState& area = *run.area;
   if (const Result<void> allowed = area.check_zeros(); !allowed) {
-    area.note_write_error(allowed.error());
-    run.is_written = false;
-    finish(run, false);
+    fail(run, allowed.error());
     return;
   }
   area.note_written(run.request.offset_bytes + run.request.memory.size());
@@ -175,12 +182,32 @@ void WriteBack::on_done(IoRequest& request) {
   Run& run = *static_cast<Run*>(request.context);
   WriteBack& self = *run.batch->owner;
   const Result<std::uint64_t> result = request.result();
-  if (!result) {
-    run.area->note_write_error(result.error());
-  }
   --self.submitted_;
   self.pump();
-  self.finish(run, result.has_value());
+  if (result) {
+    self.finish(run, true);
+  } else {
+    self.fail(run, result.error());
+  }
+}
+
+// The granules stay dirty, and may be stored to: what is dirty is not protected.
+void WriteBack::fail(Run& run, const Error& error) {
+  AreaState& area = *run.area;
+  area.note_write_error(error);
+  for (FlushJob* job : flushes_) {
+    const bool is_meant =
+        job->area == &area && run.first < job->end && run.first + run.count > job->first;
+    if (is_meant && !job->error) {
+      job->error = error;
+    }
+  }
+  core_.write_back_errno.store(
+      error.code().category() == std::system_category() ? error.code().value() : EIO);
+  const ByteRange memory = area.memory_of(run.first, run.count);
+  // Where this is refused the view is going, and nobody stores to it any more.
+  static_cast<void>(area.frames->allow_writes(memory.offset_bytes, memory.length_bytes));
+  finish(run, false);
 }
 
 void WriteBack::finish(Run& run, bool was_written) {
@@ -239,9 +266,19 @@ bool WriteBack::collect(FlushJob& job) {
       i = (i / GranuleTable::kLeafGranules + 1) * GranuleTable::kLeafGranules;
       continue;
     }
-    const GranuleState state = area.table.word(i).state();
-    job.saw_writing = job.saw_writing || state == GranuleState::kWriting;
-    if (state == GranuleState::kDirty) {
+    const GranuleWord word = area.table.word(i);
+    if (may_become_dirty(word)) {
+      if (count > 0) {
+        break;  // What was found goes out first.
+      }
+      if (area.table.mark_awaited(i)) {
+        job.cursor = i;
+        return false;
+      }
+      continue;
+    }
+    job.saw_writing = job.saw_writing || word.state() == GranuleState::kWriting;
+    if (word.state() == GranuleState::kDirty) {
       collected_[count++] = area.page_id(i);
     }
     ++i;
@@ -274,9 +311,15 @@ bool WriteBack::step(FlushJob& job) {
       }
       return true;
     case FlushJob::Step::kSync: {
-      const Result<void> written = job.area->check_writes();
-      if (!written || !job.syncs) {
-        job.source.resolve(written);
+      if (const Result<void> allowed = job.area->check_zeros(); !allowed && !job.error) {
+        job.error = allowed.error();
+      }
+      if (!job.error && job.area->table.dirty_count() == 0) {
+        job.area->clear_write_error();  // What could not be written once has been by now.
+      }
+      if (job.error || !job.syncs) {
+        core_.service->deliver(job.source,
+                               job.error ? Result<void>(quire::fail(*job.error)) : Result<void>());
         job.step = FlushJob::Step::kDone;
         return true;
       }

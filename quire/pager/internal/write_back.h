@@ -54,6 +54,7 @@ struct FlushJob {
   int pass = 1;
   bool saw_writing = false;
   std::uint64_t awaited_batch = 0;  // All batches up to this.
+  std::optional<Error> error;       // The first of a write in its range.
   IoRequest sync_request;
 };
 
@@ -73,6 +74,9 @@ class WriteBack {
 
   // Dirty granules in the order of areas and addresses, from where the last call stopped.
   std::size_t sweep(std::span<PageId> into);
+  // From now on failures in its range are its own; until it is done.
+  void begin(FlushJob& job) { flushes_.push_back(&job); }
+  void end(FlushJob& job) { std::erase(flushes_, &job); }
   // One step of a flush. True: something happened.
   bool step(FlushJob& job);
 
@@ -91,7 +95,6 @@ class WriteBack {
     AreaState* area = nullptr;  // begin_service()d.
     std::uint64_t first = 0;
     std::uint64_t count = 0;
-    bool is_written = true;  // False: it could not even be begun.
     IoRequest request;
   };
   struct Batch {
@@ -111,6 +114,7 @@ class WriteBack {
   void pump();
   static void on_done(IoRequest& request);
   void finish(Run& run, bool was_written);
+  void fail(Run& run, const Error& error);
   void end_batch(Batch& batch);
   bool collect(FlushJob& job);
 
@@ -120,7 +124,8 @@ class WriteBack {
   std::vector<std::unique_ptr<Batch>> batches_;
   std::vector<Batch*> idle_;
   std::deque<Batch*> under_way_;  // By number.
-  std::deque<Run*> ready_;        // Copied out, and not handed to the queue yet.
+  std::vector<FlushJob*> flushes_;
+  std::deque<Run*> ready_;  // Copied out, and not handed to the queue yet.
   std::size_t submitted_ = 0;
   std::vector<GranuleRun> runs_;
   std::vector<PageId> collected_;

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the tests of survive_kill share. A child process maps, stores and says what it stored in
+// memory that it shares with the test; the test itself never has a pager: children that are forked
+// by a process that has one cannot have their own.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <functional>
+#include <new>
+#include <string>
+
+#include "quire/base/check.h"
+#include "quire/pager/pager.h"
+#include "quire/testing/pager_fixture.h"
+#include "quire/testing/process.h"
+#include "quire/testing/temp_dir.h"
+
+namespace quire::testing {
+
+inline constexpr WritablePagedOptions kPaged{
+    .access = Access::kReadWrite, .engine = PagingEngine::kPaged, .reserve_bytes = 32_MiB};
+
+inline PagerOptions surviving(FaultPath path = FaultPath::kAutomatic) {
+  return {.memory_bytes = 1_MiB, .fault_path = path, .survive_kill = SurviveKill::kYes};
+}
+
+// Memory that a child and the test share.
+template <typename T>
+class SharedMemory {
+ public:
+  SharedMemory() {
+    void* memory =
+        ::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    QUIRE_CHECK(memory != MAP_FAILED);
+    value_ = new (memory) T;
+  }
+  ~SharedMemory() { ::munmap(value_, sizeof(T)); }
+  SharedMemory(const SharedMemory&) = delete;
+  SharedMemory& operator=(const SharedMemory&) = delete;
+  T* operator->() const { return value_; }
+  T& operator*() const { return *value_; }
+
+ private:
+  T* value_ = nullptr;
+};
+
+// The number in "(guardian process 4711)"; 0: there is none.
+inline int guardian_of(const PagedArea& area) {
+  static const std::string before = "guardian process ";
+  const std::string text = area.explain();
+  const std::size_t at = text.find(before);
+  return at == std::string::npos ? 0 : std::atoi(text.c_str() + at + before.size());
+}
+
+inline bool has_ended(int pid) {
+  return ::kill(pid, 0) != 0 && errno == ESRCH;
+}
+
+class SurviveKillTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    GTEST_SKIP() << "fork beside threads: gcc's sanitizers do not survive it";
+#endif
+    if (const std::string why = why_no_paging(FaultPath::kInline); !why.empty()) {
+      GTEST_SKIP() << "userfaultfd: " << why;
+    }
+  }
+
+  // What became of a child that was to end with 0.
+  static void expect_success(const std::function<int()>& body) {
+    const ChildEnd end = Child(body).join();
+    EXPECT_EQ(end.signal, 0);
+    EXPECT_EQ(end.exit_code, 0);
+  }
+
+  const TempDir directory_;
+};
+
+}  // namespace quire::testing
