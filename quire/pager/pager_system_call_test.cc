@@ -117,7 +117,7 @@ TEST_P(PagerSystemCallTest, ReadIntoAbsentAndCleanPagesWorksOrIsRefused) {
   EXPECT_EQ(read_into(30), expected);
   std::string image = pattern(kFileBytes);
   if (are_calls_served()) {
-    for (const std::uint64_t granule : {10, 20, 30}) {
+    for (const std::uint64_t granule : {10U, 20U, 30U}) {
       std::fill_n(image.begin() + static_cast<std::ptrdiff_t>(granule * kGranule), kGranule, 'o');
     }
   }
@@ -164,7 +164,7 @@ TEST_P(PagerSystemCallTest, VectoredWriteOverMixedPagesIsShortOrWhole) {
 // Goal:   a debugger's read ends, with the right bytes or an error, and plants no page.
 TEST_P(PagerSystemCallTest, ReadsThroughProcSelfMemEndAndPlantNothing) {
   const sys::Descriptor memory = sys::open_file("/proc/self/mem", {}).value();
-  for (const std::uint64_t granule : {0, 50, 1023}) {
+  for (const std::uint64_t granule : {0U, 50U, 1023U}) {
     Bytes bytes(kGranule);
     const ssize_t got = outcome_of([&] {
       return ::pread(memory.get(), bytes.data(), bytes.size(),
@@ -185,7 +185,7 @@ TEST_P(PagerSystemCallTest, ReadsByAnotherProcessEndAndPlantNothing) {
   static_cast<void>(load_byte(at(1)));
   testing::Child child([&] {
     Bytes bytes(kGranule);
-    for (const std::uint64_t granule : {1, 2, 600}) {
+    for (const std::uint64_t granule : {1U, 2U, 600U}) {
       const iovec local{bytes.data(), bytes.size()};
       const iovec remote{const_cast<std::byte*>(std::as_const(*this).at(granule)), kGranule};
       const ssize_t got = ::process_vm_readv(getppid(), &local, 1, &remote, 1, 0);

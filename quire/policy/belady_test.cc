@@ -67,7 +67,8 @@ class Exhaustive {
 // The example of the paper's textbooks: three frames, nine misses.
 TEST(BeladyTest, SolvesTheTextbookExample) {
   Trace trace;
-  for (const std::uint32_t page : {7, 0, 1, 2, 0, 3, 0, 4, 2, 3, 0, 3, 2, 1, 2, 0, 1, 7, 0, 1}) {
+  for (const std::uint32_t page :
+       {7U, 0U, 1U, 2U, 0U, 3U, 0U, 4U, 2U, 3U, 0U, 3U, 2U, 1U, 2U, 0U, 1U, 7U, 0U, 1U}) {
     trace.emplace_back(page, false);
   }
   const BeladyStats stats = belady(trace, 8, 3);

@@ -129,7 +129,7 @@ TEST(MissRatioTest, ClockBeatsFifoAndIsCloseToLruOnZipf) {
 
 TEST(MissRatioTest, S3FifoMissesATenthLessThanLruOnZipf) {
   const Trace trace(kZipf);
-  for (const std::uint32_t part : {32, 8}) {
+  for (const std::uint32_t part : {32U, 8U}) {
     const double s3_fifo = miss_ratio(trace, PolicyKind::kS3Fifo, kPages / part);
     EXPECT_LT(s3_fifo, 0.9 * miss_ratio(trace, PolicyKind::kLru, kPages / part)) << part;
     EXPECT_LT(s3_fifo, 0.8 * miss_ratio(trace, PolicyKind::kFifo, kPages / part)) << part;

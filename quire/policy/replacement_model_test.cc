@@ -261,7 +261,7 @@ INSTANTIATE_TEST_SUITE_P(All, PolicyModelTest,
 // Method: the use bits are drawn anew for each call, and both see the same.
 TEST_P(PolicyModelTest, ChoosesAsTheNaiveOneDoes) {
   Prng random(testing::test_seed());
-  for (const std::size_t pages_max : {1, 2, 7, 30, 100, 300}) {
+  for (const std::size_t pages_max : {1U, 2U, 7U, 30U, 100U, 300U}) {
     Comparison comparison(GetParam(), pages_max, random);
     for (int step = 0; step < 6000; ++step) {
       ASSERT_NO_FATAL_FAILURE(comparison.step()) << pages_max << " pages, step " << step;

@@ -124,23 +124,25 @@ std::string PagerModel::run(std::uint64_t rounds) {
 }
 
 void PagerModel::run_threads() {
+  const std::span<std::byte> bytes = area_.bytes();
   std::vector<std::jthread> threads;
   for (unsigned i = 0; i < options_.threads; ++i) {
     const std::uint64_t seed = random_();
     threads.emplace_back(
-        [this, i, seed] { PagerModelThread(*this, i, seed).run(options_.operations_per_round); });
+        [=, this] { PagerModelThread(*this, bytes, i, seed).run(options_.operations_per_round); });
   }
 }
 
 // Bytes that stay may be touched while the area becomes longer and shorter.
 void PagerModel::run_touching_threads() {
+  const std::span<std::byte> bytes = area_.bytes();
   const std::uint64_t touched =
       std::min<std::uint64_t>(area_.size_bytes(), kTouchedBytesMax) / kWordBytes;
   std::vector<std::jthread> threads;
   for (unsigned i = 0; i < options_.threads; ++i) {
     const std::uint64_t seed = random_();
-    threads.emplace_back([this, i, seed, touched] {
-      PagerModelThread(*this, i, seed).touch(options_.operations_per_round, touched);
+    threads.emplace_back([=, this] {
+      PagerModelThread(*this, bytes, i, seed).touch(options_.operations_per_round, touched);
     });
   }
   for (int i = 0; i < 8 && !is_stopped(); ++i) {

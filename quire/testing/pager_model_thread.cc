@@ -27,12 +27,13 @@ void store_word(std::uint64_t* place, std::uint64_t value) {
 
 }  // namespace
 
-PagerModelThread::PagerModelThread(PagerModel& model, unsigned index, std::uint64_t seed)
+PagerModelThread::PagerModelThread(PagerModel& model, std::span<std::byte> bytes, unsigned index,
+                                   std::uint64_t seed)
     : model_(model),
       index_(index),
       random_(seed),
-      base_(model.area_.bytes().data()),
-      word_count_(model.area_.size_bytes() / kWordBytes) {
+      base_(bytes.data()),
+      word_count_(bytes.size() / kWordBytes) {
   QUIRE_CHECK(::pipe(pipe_) == 0);
 }
 
@@ -272,7 +273,16 @@ void PagerModelThread::prefetch() {
 }
 
 bool PagerModelThread::write_to_pipe(std::span<const std::byte> bytes) {
+#if defined(__SANITIZE_THREAD__)
+  // As in read_from_pipe().
+  std::array<std::uint64_t, kPipeBytesMax / kWordBytes> words{};
+  for (std::size_t i = 0; i < bytes.size() / kWordBytes; ++i) {
+    words[i] = load_word(reinterpret_cast<const std::uint64_t*>(bytes.data()) + i);
+  }
+  const ssize_t done = ::write(pipe_[1], words.data(), bytes.size());
+#else
   const ssize_t done = ::write(pipe_[1], bytes.data(), bytes.size());
+#endif
   if (done != static_cast<ssize_t>(bytes.size())) {
     model_.report(fmt::format("thread {}: write() from a pin: {}", index_, errno_name(errno)));
     return false;

@@ -15,7 +15,9 @@ namespace quire::testing {
 
 class PagerModelThread {
  public:
-  PagerModelThread(PagerModel& model, unsigned index, std::uint64_t seed);
+  // `bytes`: of the model's area, as they are now: somebody may resize it while this runs.
+  PagerModelThread(PagerModel& model, std::span<std::byte> bytes, unsigned index,
+                   std::uint64_t seed);
   ~PagerModelThread();
   PagerModelThread(const PagerModelThread&) = delete;
   PagerModelThread& operator=(const PagerModelThread&) = delete;

@@ -75,7 +75,7 @@ struct Pair {
 // Method: random operations, filling up to the limit, beside deques.
 TEST(PageQueueTest, SharedQueuesEqualDeques) {
   Prng random(testing::test_seed());
-  for (const std::size_t entries_max : {1, 64, 500}) {
+  for (const std::size_t entries_max : {1U, 64U, 500U}) {
     PagePool pool(entries_max, kQueues);
     std::array<Pair, kQueues> pairs{Pair{PageQueue(pool), {}}, Pair{PageQueue(pool), {}},
                                     Pair{PageQueue(pool), {}}};
