@@ -254,7 +254,7 @@ class GranuleTable {
 
   std::uint64_t granule_count_ = 0;
   std::uint64_t leaf_count_ = 0;
-  sys::Descriptor memfd_;  // Of TableBacking::kMemfd.
+  sys::Descriptor memfd_;          // Of TableBacking::kMemfd.
   sys::Address memory_ = nullptr;  // Cells, then leaves.
   std::uint64_t memory_bytes_ = 0;
   Cell* cells_ = nullptr;
