@@ -247,6 +247,7 @@ TEST_P(PagerTest, AreasShareOneBudget) {
   for (const PagedArea& area : areas) {
     EXPECT_TRUE(is_pattern(area.bytes()));
   }
+  pager_.check_invariants();  // Waits until nothing is under way.
   const PagerStats stats = pager_.stats();
   EXPECT_EQ(stats.areas, 4U);
   EXPECT_EQ(stats.memory_bytes, 1_MiB);
