@@ -347,21 +347,9 @@ bool Evictor::is_all_pinned() noexcept {
          !any_granule([](GranuleWord word) { return word.pins() == 0; });
 }
 
-std::size_t Evictor::peek(std::span<PageId> pages) noexcept {
-  const sys::FutexLockGuard guard(lock_);
-  drain_inbox();
-  return policy_->peek_tail(pages);
-}
-
 PolicyStats Evictor::stats() noexcept {
   const sys::FutexLockGuard guard(lock_);
   return policy_->stats();
-}
-
-std::size_t Evictor::queued() noexcept {
-  const sys::FutexLockGuard guard(lock_);
-  drain_inbox();
-  return policy_->queued();
 }
 
 void Evictor::check_invariants() {

@@ -69,8 +69,6 @@ class Evictor final : private PageHost {
 
   // Dirty victims that were found since the last call. For the service thread.
   std::size_t take_dirty(std::span<PageId> pages) noexcept;
-  // The next victims, not chosen yet.
-  std::size_t peek(std::span<PageId> pages) noexcept;
   // Dirty pages, in the order of areas and addresses, from `from` on, which moves behind the last
   // one, or back to the beginning when there is no more.
   std::size_t collect_dirty(PageId& from, std::span<PageId> into) noexcept;
@@ -86,7 +84,6 @@ class Evictor final : private PageHost {
   [[nodiscard]] PolicyStats stats() noexcept;
   // Granules, ever.
   [[nodiscard]] std::uint64_t evicted() const noexcept { return evicted_.get(); }
-  [[nodiscard]] std::size_t queued() noexcept;
   // False: nobody can tell what was used (Linux before 6.7), and every policy is FIFO.
   [[nodiscard]] bool sees_uses() const noexcept { return scan_.has_value(); }
   void check_invariants();

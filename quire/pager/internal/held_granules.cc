@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "quire/pager/internal/area_state.h"
-
 namespace quire::internal {
 
 Result<void> HeldGranules::start(std::uint64_t granule_bytes, std::uint32_t count) {
@@ -24,7 +22,7 @@ bool HeldGranules::put(AreaState& area, std::uint64_t index,
   std::memset(kept.data() + bytes.size(), 0, kept.size() - bytes.size());
   const sys::FutexLockGuard guard(lock_);
   Entry* const free_entry = std::ranges::find(entries_, nullptr, &Entry::area);
-  *free_entry = {.area = &area, .index = index, .slot = *slot, .age = next_age_++};
+  *free_entry = {.area = &area, .index = index, .slot = *slot};
   return true;
 }
 
@@ -38,18 +36,6 @@ std::optional<std::uint32_t> HeldGranules::take(const AreaState& area,
     }
   }
   return std::nullopt;
-}
-
-std::optional<PageId> HeldGranules::oldest(const AreaState* of) noexcept {
-  const sys::FutexLockGuard guard(lock_);
-  const Entry* oldest = nullptr;
-  for (const Entry& entry : entries_) {
-    const bool is_candidate = entry.area != nullptr && (of == nullptr || entry.area == of);
-    if (is_candidate && (oldest == nullptr || entry.age < oldest->age)) {
-      oldest = &entry;
-    }
-  }
-  return oldest == nullptr ? std::nullopt : std::optional(oldest->area->page_id(oldest->index));
 }
 
 }  // namespace quire::internal

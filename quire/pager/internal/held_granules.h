@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // HeldGranules: the bytes of tripwires: granules that were read ahead and are held back, so that
-// their reader's arrival is seen. Bounded: the oldest go when there are too many.
+// their reader's arrival is seen. Bounded: a window that finds no slot goes without.
 //
 // Invariants:    an entry exists for each granule in kHeld, and for no other, but for moments; an
 //                area takes its entries out before it goes.
@@ -17,7 +17,6 @@
 
 #include "quire/base/result.h"
 #include "quire/cache/slot_pool.h"
-#include "quire/policy/replacement.h"
 #include "quire/sys/futex.h"
 
 namespace quire::internal {
@@ -31,7 +30,7 @@ class HeldGranules {
   // Errors: ENOMEM.
   Result<void> start(std::uint64_t granule_bytes, std::uint32_t count);
 
-  // Keeps a copy. False: no slot is free (drop_oldest() makes one).
+  // Keeps a copy. False: no slot is free.
   [[nodiscard]] bool put(AreaState& area, std::uint64_t index,
                          std::span<const std::byte> bytes) noexcept;
   // The slot with the granule's bytes, which the caller gives back. Nothing: it is not here.
@@ -42,21 +41,16 @@ class HeldGranules {
   }
   void give_back(std::uint32_t slot) noexcept { slots_->give_back(slot); }
 
-  // The one that is held longest, of `of` or of any area; it is still held.
-  [[nodiscard]] std::optional<PageId> oldest(const AreaState* of) noexcept;
-
  private:
   struct Entry {
     AreaState* area = nullptr;
     std::uint64_t index = 0;
     std::uint32_t slot = 0;
-    std::uint64_t age = 0;
   };
 
   std::unique_ptr<SlotPool> slots_;
   sys::FutexLock lock_;
   std::array<Entry, kMax> entries_ QUIRE_GUARDED_BY(lock_){};
-  std::uint64_t next_age_ QUIRE_GUARDED_BY(lock_) = 1;
 };
 
 }  // namespace quire::internal
