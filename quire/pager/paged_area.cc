@@ -44,8 +44,8 @@ bool evict_granule(AreaState& area, std::uint64_t index) {
 
 PagedEviction evict_clean(AreaState& area, ByteRange range) {
   PagedEviction eviction;
-  const AreaState::Stretch stretch = area.stretch_of(range);
-  const std::uint64_t end = stretch.first + stretch.count;
+  const GranuleSpan stretch = area.stretch_of(range);
+  const std::uint64_t end = stretch.end();
   const sys::BlockedSignals blocked;
   for (std::uint64_t i = area.table.next_in_use(stretch.first); i < end;
        i = area.table.next_in_use(i + 1)) {
@@ -185,8 +185,8 @@ Result<PagedResidency> PagedArea::resident(ByteRange range) const {
     return kernel_->resident(resolved);
   }
   PagedResidency residency;
-  const AreaState::Stretch stretch = state_->stretch_of(resolved);
-  const std::uint64_t end = stretch.first + stretch.count;
+  const GranuleSpan stretch = state_->stretch_of(resolved);
+  const std::uint64_t end = stretch.end();
   for (std::uint64_t i = state_->table.next_in_use(stretch.first); i < end;
        i = state_->table.next_in_use(i + 1)) {
     const GranuleWord word = state_->table.word(i);

@@ -134,7 +134,7 @@ ByteRange AreaState::stored_of(std::uint64_t first, std::uint64_t count) const n
   return intersect({offset_of(first), count << granule.shift()}, {0, size_bytes()});
 }
 
-AreaState::Stretch AreaState::stretch_of(ByteRange range) const noexcept {
+GranuleSpan AreaState::stretch_of(ByteRange range) const noexcept {
   return {range.offset_bytes >> granule.shift(), pages_touched(range, granule).value};
 }
 

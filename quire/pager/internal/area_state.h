@@ -90,12 +90,8 @@ class AreaState {
   [[nodiscard]] ByteRange memory_of(std::uint64_t first, std::uint64_t count) const noexcept;
   // The bytes of the store that they stand for.
   [[nodiscard]] ByteRange stored_of(std::uint64_t first, std::uint64_t count) const noexcept;
-  // The granules that a range of bytes touches: [first, first + count).
-  struct Stretch {
-    std::uint64_t first = 0;
-    std::uint64_t count = 0;
-  };
-  [[nodiscard]] Stretch stretch_of(ByteRange range) const noexcept;
+  // The granules that a range of bytes touches.
+  [[nodiscard]] GranuleSpan stretch_of(ByteRange range) const noexcept;
   // Errors: kOutOfRange, kClosed (in a forked child).
   [[nodiscard]] Result<ByteRange> resolve(ByteRange range, const char* operation) const;
 

@@ -59,8 +59,8 @@ Result<void> pin_one(AreaState& area, std::uint64_t index, Need need) {
 }  // namespace
 
 Result<void> pin_granules(AreaState& area, ByteRange range, Need need) {
-  const AreaState::Stretch stretch = area.stretch_of(range);
-  for (std::uint64_t i = stretch.first; i < stretch.first + stretch.count; ++i) {
+  const GranuleSpan stretch = area.stretch_of(range);
+  for (std::uint64_t i = stretch.first; i < stretch.end(); ++i) {
     const Result<void> pinned = pin_one(area, i, need);
     if (!pinned) {
       for (std::uint64_t j = stretch.first; j < i; ++j) {
@@ -76,8 +76,8 @@ void unpin_granules(AreaState& area, ByteRange range) noexcept {
   if (Service::is_in_forked_child()) {
     return;  // The copy of a Pin; the states may be shared with the parent, who still has his.
   }
-  const AreaState::Stretch stretch = area.stretch_of(range);
-  for (std::uint64_t i = stretch.first; i < stretch.first + stretch.count; ++i) {
+  const GranuleSpan stretch = area.stretch_of(range);
+  for (std::uint64_t i = stretch.first; i < stretch.end(); ++i) {
     area.table.unpin(i);
   }
 }

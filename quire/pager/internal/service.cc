@@ -139,11 +139,11 @@ void Service::unwatch_guardian() noexcept {
 
 Ticket Service::flush(AreaState& area, ByteRange range, Sync sync, Durability durability) {
   auto job = std::make_unique<FlushJob>();
-  const AreaState::Stretch stretch = area.stretch_of(range);
+  const GranuleSpan stretch = area.stretch_of(range);
   area.begin_service();
   job->area = &area;
   job->first = stretch.first;
-  job->end = stretch.first + stretch.count;
+  job->end = stretch.end();
   job->cursor = job->first;
   job->syncs = sync == Sync::kYes;
   job->durability = durability;
@@ -163,9 +163,9 @@ Ticket Service::prefetch(AreaState& area, std::span<const ByteRange> ranges) {
   area.begin_service();
   job->area = &area;
   for (const ByteRange& range : ranges) {
-    const AreaState::Stretch stretch = area.stretch_of(range);
+    const GranuleSpan stretch = area.stretch_of(range);
     if (stretch.count > 0) {
-      job->spans.push_back({stretch.first, stretch.count});
+      job->spans.push_back(stretch);
     }
   }
   const Ticket ticket = job->source.ticket();
