@@ -17,7 +17,10 @@
 namespace quire {
 namespace {
 
+using testing::is_pattern;
 using testing::kGranule;
+using testing::kReadOnly;
+using testing::kWritable;
 using testing::load_byte;
 using testing::pattern;
 using testing::pattern_at;
@@ -26,34 +29,7 @@ using testing::read_file;
 using testing::settle;
 using testing::store_byte;
 
-constexpr PagedOptions kPaged{.engine = PagingEngine::kPaged};
-constexpr WritablePagedOptions kWritable{
-    .access = Access::kReadWrite, .engine = PagingEngine::kPaged, .reserve_bytes = 16_MiB};
-
-class PagerResidencyTest : public ::testing::TestWithParam<FaultPath> {
- protected:
-  void SetUp() override {
-    if (const std::string why = testing::why_no_paging(GetParam()); !why.empty()) {
-      GTEST_SKIP() << why;
-    }
-  }
-
-  [[nodiscard]] std::string file(std::uint64_t size_bytes) const {
-    return directory_.write("data", pattern(size_bytes));
-  }
-  [[nodiscard]] WritablePagedArea map_random(std::uint64_t size_bytes) {
-    WritablePagedArea area = pager_.map(file(size_bytes), kWritable).value();
-    EXPECT_TRUE(area.advise(kWholeFile, Pattern::kRandom).has_value() || size_bytes == 0);
-    return area;
-  }
-
-  const testing::TempDir directory_;
-  Pager pager_{{.memory_bytes = 1_MiB, .fault_path = GetParam()}};
-};
-
-bool is_pattern(std::span<const std::byte> bytes, std::uint64_t from = 0) {
-  return std::ranges::equal(bytes, pattern_bytes(from, bytes.size()));
-}
+class PagerResidencyTest : public testing::AreaTest {};
 
 // --- Residency -----------------------------------------------------------------------------------
 
@@ -182,7 +158,7 @@ TEST_P(PagerResidencyTest, PrefetchBringsWhatFitsAndEndsAllTheSame) {
 
 TEST_P(PagerResidencyTest, AdviceIsCheckedAndLimited) {
   WritablePagedArea area = map_random(4_MiB);
-  const PagedArea reader = pager_.map(directory_.file("data"), kPaged).value();
+  const PagedArea reader = pager_.map(directory_.file("data"), kReadOnly).value();
   EXPECT_EQ(reader.advise({0, 1}, Pattern::kOverwrite).error().code(), Errc::kReadOnly);
   EXPECT_EQ(reader.advise({4_MiB, 1}, Pattern::kRandom).error().code(), Errc::kOutOfRange);
   // Every second granule: as many ranges as there are pieces of advice.
@@ -199,7 +175,7 @@ TEST_P(PagerResidencyTest, AdviceIsCheckedAndLimited) {
 }
 
 TEST_P(PagerResidencyTest, AdviceDecidesWhatAFaultReads) {
-  const PagedArea area = pager_.map(file(4_MiB), kPaged).value();
+  const PagedArea area = pager_.map(file(4_MiB), kReadOnly).value();
   ASSERT_TRUE(area.advise(kWholeFile, Pattern::kRandom).has_value());
   for (std::uint64_t i = 0; i < 8; ++i) {  // A stream, if it were not for the advice.
     static_cast<void>(load_byte(area.bytes().data() + i * kGranule));

@@ -21,7 +21,10 @@ namespace quire {
 namespace {
 
 using testing::Bytes;
+using testing::is_pattern;
 using testing::kGranule;
+using testing::kReadOnly;
+using testing::kWritable;
 using testing::load_byte;
 using testing::pattern;
 using testing::pattern_at;
@@ -29,34 +32,7 @@ using testing::pattern_bytes;
 using testing::read_file;
 using testing::store_byte;
 
-constexpr PagedOptions kPaged{.engine = PagingEngine::kPaged};
-constexpr WritablePagedOptions kWritable{
-    .access = Access::kReadWrite, .engine = PagingEngine::kPaged, .reserve_bytes = 16_MiB};
-
-class PagerTest : public ::testing::TestWithParam<FaultPath> {
- protected:
-  void SetUp() override {
-    if (const std::string why = testing::why_no_paging(GetParam()); !why.empty()) {
-      GTEST_SKIP() << why;
-    }
-  }
-
-  [[nodiscard]] std::string file(std::uint64_t size_bytes) const {
-    return directory_.write("data", pattern(size_bytes));
-  }
-  [[nodiscard]] WritablePagedArea map_random(std::uint64_t size_bytes) {
-    WritablePagedArea area = pager_.map(file(size_bytes), kWritable).value();
-    EXPECT_TRUE(area.advise(kWholeFile, Pattern::kRandom).has_value() || size_bytes == 0);
-    return area;
-  }
-
-  const testing::TempDir directory_;
-  Pager pager_{{.memory_bytes = 1_MiB, .fault_path = GetParam()}};
-};
-
-bool is_pattern(std::span<const std::byte> bytes, std::uint64_t from = 0) {
-  return std::ranges::equal(bytes, pattern_bytes(from, bytes.size()));
-}
+class PagerTest : public testing::AreaTest {};
 
 // --- Mapping -------------------------------------------------------------------------------------
 
@@ -72,7 +48,7 @@ TEST_P(PagerTest, FilesOfEverySizeReadAndWriteAsTheyAre) {
           64_KiB + 4_KiB + 7, 64 * granule_bytes + 13}) {
       SCOPED_TRACE(std::to_string(size_bytes) + " / " + std::to_string(granule_bytes));
       const std::string path = file(size_bytes);
-      PagedArea reader = pager.map(path, kPaged).value();
+      PagedArea reader = pager.map(path, kReadOnly).value();
       ASSERT_EQ(reader.size_bytes(), size_bytes);
       EXPECT_TRUE(is_pattern(reader.bytes()));
       EXPECT_TRUE(reader.close().has_value());
@@ -94,7 +70,7 @@ TEST_P(PagerTest, FilesOfEverySizeReadAndWriteAsTheyAre) {
 
 TEST_P(PagerTest, EmptyFileHasNoBytesAndEveryFunctionWorks) {
   const std::string path = file(0);
-  PagedArea reader = pager_.map(path, kPaged).value();
+  PagedArea reader = pager_.map(path, kReadOnly).value();
   EXPECT_TRUE(reader.bytes().empty());
   EXPECT_TRUE(reader.is_open());
   EXPECT_TRUE(reader.close().has_value());
@@ -143,13 +119,13 @@ TEST_P(PagerTest, CreatedFilesHaveTheirMinimumAndPermissions) {
 }
 
 TEST_P(PagerTest, ErrorsOfMappingNameTheFileAndTheCause) {
-  const auto missing = pager_.map(directory_.file("missing"), kPaged);
+  const auto missing = pager_.map(directory_.file("missing"), kReadOnly);
   ASSERT_FALSE(missing.has_value());
   EXPECT_EQ(missing.error().code(), std::errc::no_such_file_or_directory);
   EXPECT_NE(missing.error().message().find("missing"), std::string::npos);
   EXPECT_NE(missing.error().message().find("ENOENT"), std::string::npos);
-  EXPECT_FALSE(pager_.map(directory_.path(), kPaged).has_value());
-  EXPECT_FALSE(pager_.map(std::string("a\0b", 3), kPaged).has_value());
+  EXPECT_FALSE(pager_.map(directory_.path(), kReadOnly).has_value());
+  EXPECT_FALSE(pager_.map(std::string("a\0b", 3), kReadOnly).has_value());
 }
 
 // Goal:   options out of range are an Error of the first map() that names the option.
@@ -169,7 +145,7 @@ TEST_P(PagerTest, OptionsOutOfRangeAreNamed) {
   };
   for (const auto& [options, name] : rows) {
     Pager pager(options);
-    const auto refused = pager.map(path, kPaged);
+    const auto refused = pager.map(path, kReadOnly);
     ASSERT_FALSE(refused.has_value()) << name;
     EXPECT_EQ(refused.error().code(), Errc::kOutOfRange) << name;
     EXPECT_NE(refused.error().message().find(name), std::string::npos) << refused.error().message();
@@ -178,7 +154,7 @@ TEST_P(PagerTest, OptionsOutOfRangeAreNamed) {
 
 TEST_P(PagerTest, ExplainSaysWhatWasChosen) {
   EXPECT_NE(pager_.explain().find("1.0 MiB"), std::string::npos) << pager_.explain();
-  const PagedArea area = pager_.map(file(4_MiB), kPaged).value();
+  const PagedArea area = pager_.map(file(4_MiB), kReadOnly).value();
   EXPECT_TRUE(area.is_paged());
   EXPECT_NE(area.name().find("data"), std::string::npos);
   const std::string text = area.explain();
@@ -242,7 +218,7 @@ TEST_P(PagerTest, AreasShareOneBudget) {
   std::vector<PagedArea> areas;
   for (int i = 0; i < 4; ++i) {
     areas.push_back(
-        pager_.map(directory_.write(std::to_string(i), pattern(1_MiB)), kPaged).value());
+        pager_.map(directory_.write(std::to_string(i), pattern(1_MiB)), kReadOnly).value());
   }
   for (const PagedArea& area : areas) {
     EXPECT_TRUE(is_pattern(area.bytes()));
@@ -289,9 +265,9 @@ TEST(PagerChoiceTest, AutomaticIsInlineForFilesAndHandlerForStores) {
   }
   const testing::TempDir directory;
   Pager pager({.memory_bytes = 1_MiB});
-  const PagedArea file = pager.map(directory.write("data", pattern(1_MiB)), kPaged).value();
+  const PagedArea file = pager.map(directory.write("data", pattern(1_MiB)), kReadOnly).value();
   const auto store = std::make_shared<testing::MemoryStore>(pattern_bytes(0, 1_MiB));
-  const PagedArea area = pager.map(store, kPaged).value();
+  const PagedArea area = pager.map(store, kReadOnly).value();
   EXPECT_NE(file.explain().find("inline"), std::string::npos) << file.explain();
   EXPECT_NE(area.explain().find("handler"), std::string::npos) << area.explain();
   EXPECT_NE(area.explain().find("cannot be read in a signal handler"), std::string::npos);
@@ -308,7 +284,7 @@ TEST(PagerChoiceDeathTest, PagerThatDiesBeforeItsAreaIsABug) {
   EXPECT_DEATH(
       {
         auto pager = std::make_unique<Pager>();
-        const PagedArea area = pager->map(path, kPaged).value();
+        const PagedArea area = pager->map(path, kReadOnly).value();
         pager.reset();
       },
       "areas");

@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <atomic>
 #include <optional>
 #include <span>
@@ -16,6 +17,7 @@
 #include "quire/pager/pager.h"
 #include "quire/sys/bus_guard.h"
 #include "quire/sys/user_fault.h"
+#include "quire/testing/temp_dir.h"
 
 namespace quire::testing {
 
@@ -85,6 +87,37 @@ class SegvTrap {
     return point;
   }
   struct sigaction before_{};
+};
+
+inline constexpr PagedOptions kReadOnly{.engine = PagingEngine::kPaged};
+inline constexpr WritablePagedOptions kWritable{
+    .access = Access::kReadWrite, .engine = PagingEngine::kPaged, .reserve_bytes = 16_MiB};
+
+// Whether the bytes are those of pattern() from `from` on.
+inline bool is_pattern(std::span<const std::byte> bytes, std::uint64_t from = 0) {
+  return std::ranges::equal(bytes, pattern_bytes(from, bytes.size()));
+}
+
+// A pager of 1 MiB and a directory, once for each fault path.
+class AreaTest : public ::testing::TestWithParam<FaultPath> {
+ protected:
+  void SetUp() override {
+    if (const std::string why = why_no_paging(GetParam()); !why.empty()) {
+      GTEST_SKIP() << why;
+    }
+  }
+
+  [[nodiscard]] std::string file(std::uint64_t size_bytes) const {
+    return directory_.write("data", pattern(size_bytes));
+  }
+  [[nodiscard]] WritablePagedArea map_random(std::uint64_t size_bytes) {
+    WritablePagedArea area = pager_.map(file(size_bytes), kWritable).value();
+    EXPECT_TRUE(area.advise(kWholeFile, Pattern::kRandom).has_value() || size_bytes == 0);
+    return area;
+  }
+
+  const TempDir directory_;
+  Pager pager_{{.memory_bytes = 1_MiB, .fault_path = GetParam()}};
 };
 
 }  // namespace quire::testing
