@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <atomic>
 #include <charconv>
+#include <chrono>
 #include <string_view>
+#include <thread>
 
 #include "quire/base/units.h"
 #include "quire/sys/child.h"
@@ -21,6 +23,12 @@ namespace {
 
 constexpr const char* kOperation = "limit memory";
 constexpr std::string_view kNamePrefix = "quire-compare-";
+
+// A ring is taken down after the end of its process, and its buffers stay charged until then. What
+// is left below this is a page here and there of the kernel's own lists.
+constexpr std::uint64_t kLeftBytesMax = 512_KiB;
+constexpr std::chrono::seconds kLeaveTimeMax{2};
+constexpr std::chrono::milliseconds kLeavePause{1};
 
 sys::Outcome<void> write_text(const std::string& path, std::string_view text) noexcept {
   // The files are there in every cgroup; a made-up tree of a test gets them by being written.
@@ -201,7 +209,20 @@ MemoryBound::~MemoryBound() {
   static_cast<void>(close());
 }
 
+std::uint64_t MemoryBound::own_bytes() const {
+  const auto text = sys::read_proc_file(directory_ + "/memory.stat");
+  std::uint64_t bytes = 0;
+  for (const char* field : {"inactive_anon", "active_anon", "unevictable"}) {
+    bytes += text ? sys::parse_field(*text, field).value_or(0) : 0;
+  }
+  return bytes;
+}
+
 Result<void> MemoryBound::enter() const {
+  const auto deadline = std::chrono::steady_clock::now() + kLeaveTimeMax;
+  while (own_bytes() > kLeftBytesMax && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(kLeavePause);
+  }
   const auto entered = write_text(directory_ + "/cgroup.procs", std::to_string(sys::process_id()));
   if (!entered) {
     return fail(to_error(entered.error(), "enter memory cgroup", directory_));

@@ -42,7 +42,8 @@ class MemoryBound {
   MemoryBound& operator=(MemoryBound&&) = delete;
   ~MemoryBound();
 
-  // Moves the calling process, with all its threads, into the cgroup.
+  // Moves the calling process, with all its threads, into the cgroup, once the memory of the one
+  // that was in it before is gone. Blocks for that: at most 2 s. REQUIRES: no process is in it.
   [[nodiscard]] Result<void> enter() const;
   // Takes what is charged out of memory where the kernel can (version 1), and removes the cgroup.
   // Errors: EBUSY while a process is in it.
@@ -58,6 +59,9 @@ class MemoryBound {
   [[nodiscard]] const std::string& directory() const noexcept { return directory_; }
 
  private:
+  // What is charged and is no page cache.
+  [[nodiscard]] std::uint64_t own_bytes() const;
+
   MemoryBound(int version, std::string directory, std::uint64_t limit_bytes)
       : version_(version), directory_(std::move(directory)), limit_bytes_(limit_bytes) {}
 

@@ -6,9 +6,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <string>
+#include <thread>
 
 #include "quire/base/units.h"
 #include "quire/sys/descriptor.h"
@@ -109,6 +112,22 @@ TEST_F(MadeUpTree, Version2IsLimitedWithoutSwapAndEnteredByNumber) {
   EXPECT_EQ(read(bound.directory() + "/memory.swap.max"), "0");
   ASSERT_TRUE(bound.enter().has_value());
   EXPECT_EQ(read(bound.directory() + "/cgroup.procs"), std::to_string(getpid()));
+}
+
+// Goal:   a round does not begin in a bound that is full of what the last one's process pinned.
+TEST_F(MadeUpTree, EnteringWaitsUntilTheMemoryOfTheLastProcessIsGone) {
+  make_version_2("max\n");
+  const MemoryBound bound = MemoryBound::make(64_MiB, root()).value();
+  const std::string stat = bound.directory() + "/memory.stat";
+  std::ofstream(stat) << "inactive_anon 8388608\nactive_anon 0\ninactive_file 9\n";
+  std::thread kernel([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    std::ofstream(stat + ".new") << "inactive_anon 4096\ninactive_file 8388608\n";
+    fs::rename(stat + ".new", stat);
+  });
+  ASSERT_TRUE(bound.enter().has_value());
+  EXPECT_NE(read(stat).find("inactive_anon 4096"), std::string::npos);
+  kernel.join();
 }
 
 TEST_F(MadeUpTree, ALimitAboveWhatThereIsOrBelowAProcessIsRefused) {
