@@ -104,7 +104,8 @@ TEST_F(EngineTest, AMemoryLimitIsInForceOrTheReportSaysWhyNot) {
     GTEST_SKIP() << "memory cgroup: " << report->memory_limit_method;
   }
   for (const Cell& cell : report->cells) {
-    ASSERT_TRUE(cell.has_result()) << name_of(cell.path);
+    ASSERT_TRUE(cell.has_result())
+        << name_of(cell.path) << (cell.error ? ": " + cell.error->message() : "");
     EXPECT_EQ(cell.memory_bytes, 32_MiB);
     if (cell.engine) {
       EXPECT_LT(cell.engine->memory_bytes, 32_MiB);
