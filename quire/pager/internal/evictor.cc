@@ -2,6 +2,7 @@
 #include "quire/pager/internal/evictor.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "quire/base/check.h"
 #include "quire/pager/internal/area_state.h"
@@ -316,8 +317,8 @@ std::size_t Evictor::collect_dirty(PageId& from, std::span<PageId> into) noexcep
 }
 
 template <typename Predicate>
-bool Evictor::any_granule(Predicate&& predicate) const noexcept {
-  for (const AreaState* area : areas_) {
+bool Evictor::any_granule(Predicate&& predicate) noexcept {
+  for (AreaState* area : areas_) {
     if (area == nullptr) {
       continue;
     }
@@ -325,7 +326,7 @@ bool Evictor::any_granule(Predicate&& predicate) const noexcept {
     for (std::uint64_t i = area->table.next_in_use(0); i < end;
          i = area->table.next_in_use(i + 1)) {
       const GranuleWord word = area->table.word(i);
-      if (word.state() != GranuleState::kAbsent && predicate(word)) {
+      if (word.state() != GranuleState::kAbsent && predicate(*area, i, word)) {
         return true;
       }
     }
@@ -333,18 +334,45 @@ bool Evictor::any_granule(Predicate&& predicate) const noexcept {
   return false;
 }
 
-bool Evictor::has_clean() noexcept {
-  const sys::FutexLockGuard guard(lock_);
-  return any_granule([](GranuleWord word) {
-    return word.pins() == 0 && word.state() != GranuleState::kDirty &&
-           word.state() != GranuleState::kWriting;
-  });
+Evictor::LastRoom Evictor::make_last_room() noexcept {
+  AreaState* owner = nullptr;
+  std::uint64_t index = 0;
+  bool is_held = false;
+  bool is_coming = false;
+  {
+    const sys::FutexLockGuard guard(lock_);
+    static_cast<void>(any_granule([&](AreaState& area, std::uint64_t i, GranuleWord word) {
+      is_coming = is_coming || (word.is_in_transition() && word.state() != GranuleState::kWriting);
+      is_held = word.state() == GranuleState::kHeld;
+      if (area.is_closing() || (!is_held && !area.table.begin_evict(i))) {
+        return false;
+      }
+      if (is_held) {
+        area.begin_service();
+      }
+      owner = &area;
+      index = i;
+      return true;
+    }));
+  }
+  if (owner == nullptr) {
+    return is_coming ? LastRoom::kComing : LastRoom::kNone;
+  }
+  if (is_held) {
+    core_.filler.drop_held(*owner, index);
+    owner->end_service();
+  } else {
+    evict_one(*owner, index);
+  }
+  return LastRoom::kMade;
 }
 
 bool Evictor::is_all_pinned() noexcept {
   const sys::FutexLockGuard guard(lock_);
-  return any_granule([](GranuleWord word) { return word.pins() > 0; }) &&
-         !any_granule([](GranuleWord word) { return word.pins() == 0; });
+  const auto is_pinned = [](const AreaState&, std::uint64_t, GranuleWord word) {
+    return word.pins() > 0;
+  };
+  return any_granule(is_pinned) && !any_granule(std::not_fn(is_pinned));
 }
 
 PolicyStats Evictor::stats() noexcept {

@@ -72,8 +72,10 @@ class Evictor final : private PageHost {
   // Dirty pages, in the order of areas and addresses, from `from` on, which moves behind the last
   // one, or back to the beginning when there is no more.
   std::size_t collect_dirty(PageId& from, std::span<PageId> into) noexcept;
-  // Whether there is a page that could go at once, or is on its way to be one.
-  [[nodiscard]] bool has_clean() noexcept;
+  // While nothing can be written: whatever is not dirty goes, wherever the policy has it. One
+  // granule a call. O(resident).
+  enum class LastRoom : std::uint8_t { kMade, kComing /* Under way: look again. */, kNone };
+  [[nodiscard]] LastRoom make_last_room() noexcept;
   // Whether there are pages, and every one of every area is pinned: no waiting makes room.
   [[nodiscard]] bool is_all_pinned() noexcept;
   // Evicts one granule that begin_evict() or begin_discard() was won for.
@@ -103,7 +105,7 @@ class Evictor final : private PageHost {
   void look(std::span<const PageId> pages, std::span<bool> used) noexcept override;
 
   template <typename Predicate>
-  [[nodiscard]] bool any_granule(Predicate&& predicate) const noexcept;
+  [[nodiscard]] bool any_granule(Predicate&& predicate) noexcept;
   [[nodiscard]] static std::size_t run_length(std::span<const PageId> pages) noexcept;
   void look_at_run(std::span<const PageId> pages, std::span<bool> used) noexcept;
   void drain_inbox() noexcept QUIRE_REQUIRES(lock_);

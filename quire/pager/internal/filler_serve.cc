@@ -177,11 +177,14 @@ Served Filler::take_room(AreaState& area, Patience& patience, std::error_code& c
     return Served::kClosing;
   }
   if (room.dirty > 0 && core_.is_write_back_failing.load()) {
-    if (core_.evictor.has_clean()) {
-      return Served::kServed;  // Further on: look again.
+    const Evictor::LastRoom last = core_.evictor.make_last_room();
+    if (last == Evictor::LastRoom::kMade) {
+      return Served::kServed;
     }
-    cause = {core_.write_back_errno.load(), std::system_category()};
-    return Served::kFailed;
+    if (last == Evictor::LastRoom::kNone) {
+      cause = {core_.write_back_errno.load(), std::system_category()};
+      return Served::kFailed;
+    }
   }
   core_.service->wake();
   if (room.dirty == 0 && core_.evictor.is_all_pinned()) {

@@ -129,9 +129,15 @@ MessageDelivery::Done MessageDelivery::serve_absent(AreaState& area, std::uint64
     case Filler::Claim::kNoCredit: break;
   }
   core_.counters.credit_waits.add();
-  if (reads_.is_idle() && core_.is_write_back_failing.load() && !core_.evictor.has_clean()) {
-    refuse(area, index, {core_.write_back_errno.load(), std::system_category()});
-    return Done::kDone;
+  if (reads_.is_idle() && core_.is_write_back_failing.load()) {
+    const Evictor::LastRoom last = core_.evictor.make_last_room();
+    if (last == Evictor::LastRoom::kMade) {
+      return serve_absent(area, index, need);
+    }
+    if (last == Evictor::LastRoom::kNone) {
+      refuse(area, index, {core_.write_back_errno.load(), std::system_category()});
+      return Done::kDone;
+    }
   }
   if (reads_.is_idle() && core_.evictor.is_all_pinned()) {
     refuse(area, index, make_error_code(Errc::kLimit));
