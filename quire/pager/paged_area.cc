@@ -258,8 +258,7 @@ Result<void> PagedArea::close() {
 
 void PagedArea::check_invariants() const {
   if (state_ != nullptr) {
-    static_cast<void>(state_->core->service->idle().wait());
-    state_->check_invariants();
+    state_->core->service->inspect([this] { state_->check_invariants(); });
   }
 }
 

@@ -125,12 +125,12 @@ Pager::~Pager() {
 }
 
 Result<PagedArea> Pager::map(PathArgument path, const PagedOptions& options) {
-  return PagedArea(QUIRE_TRY(open_path(*state_, path.text(), options)));
+  return PagedArea(QUIRE_TRY(open_path(*state_, path.take(), options)));
 }
 
 Result<WritablePagedArea> Pager::map_writable(PathArgument path,
                                               const WritablePagedOptions& options) {
-  return WritablePagedArea(QUIRE_TRY(open_path(*state_, path.text(), options)));
+  return WritablePagedArea(QUIRE_TRY(open_path(*state_, path.take(), options)));
 }
 
 Result<PagedArea> Pager::map(std::shared_ptr<Store> store, const PagedOptions& options) {
@@ -178,9 +178,7 @@ std::string Pager::explain() const {
 void Pager::check_invariants() const {
   const std::shared_ptr<internal::PagerCore> core = state_->core_if_any();
   if (core != nullptr) {
-    static_cast<void>(core->service->idle().wait());
-    const sys::BlockedSignals blocked;
-    core->check_invariants();
+    core->service->inspect([&] { core->check_invariants(); });
   }
 }
 

@@ -263,9 +263,6 @@ AreaStats AreaState::stats() const {
 }
 
 void AreaState::check_invariants() const {
-  while (in_service() > 0) {  // What the service thread has begun, as reading ahead, it ends.
-    std::this_thread::yield();
-  }
   table.check_invariants();
   std::uint64_t resident = 0;
   const std::uint64_t count = granule_count();

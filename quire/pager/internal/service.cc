@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <system_error>
 
 #include "quire/base/check.h"
@@ -178,15 +179,16 @@ Ticket Service::prefetch(AreaState& area, std::span<const ByteRange> ranges) {
   return ticket;
 }
 
-Ticket Service::idle() {
+void Service::inspect(std::function<void()> look) {
   const sys::BlockedSignals blocked;
   Ticket::Source source;
+  const Ticket seen = source.ticket();
   {
     const MutexLock lock(jobs_mutex_);
-    new_idle_waiters_.push_back(source);
+    new_inspections_.push_back({std::move(look), std::move(source)});
   }
   wake();
-  return source.ticket();
+  static_cast<void>(seen.wait());
 }
 
 // --- The thread ---------------------------------------------------------------------------------
@@ -199,7 +201,7 @@ void Service::run() noexcept {
     if (round()) {
       static_cast<void>(queue_->poll());
     } else if (!is_ending_.load()) {  // Looked at again: this round may have taken its signal.
-      tell_idle();
+      be_inspected();
       await_work();
     }
   }
@@ -251,14 +253,15 @@ void Service::end_poison() {
   }
 }
 
-void Service::tell_idle() {
+void Service::be_inspected() {
   if (!read_ahead_->is_idle() || !write_back_->is_idle() || !flushes_.empty()) {
     return;
   }
-  for (Ticket::Source& source : idle_waiters_) {
-    deliver(std::move(source), {});
+  for (Inspection& inspection : inspections_) {
+    inspection.look();
+    deliver(std::move(inspection.source), {});
   }
-  idle_waiters_.clear();
+  inspections_.clear();
   deliver_all();
   set_timer();
 }
@@ -329,8 +332,8 @@ void Service::take_jobs() {
     }
     new_flushes_.clear();
     prefetches.swap(new_prefetches_);
-    idle_waiters_.insert(idle_waiters_.end(), new_idle_waiters_.begin(), new_idle_waiters_.end());
-    new_idle_waiters_.clear();
+    std::ranges::move(new_inspections_, std::back_inserter(inspections_));
+    new_inspections_.clear();
   }
   for (auto& job : prefetches) {
     read_ahead_->add(std::move(job));

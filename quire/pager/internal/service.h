@@ -23,6 +23,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -84,8 +85,9 @@ class Service {
   [[nodiscard]] Ticket flush(AreaState& area, ByteRange range, Sync sync, Durability durability);
   [[nodiscard]] Ticket prefetch(AreaState& area, std::span<const ByteRange> ranges);
 
-  // Done when there is nothing left to do and nothing under way: for looking at everything.
-  [[nodiscard]] Ticket idle();
+  // Runs `look` in the pager's thread when it has nothing to do and nothing under way: what it
+  // looks at stands still but for faults. Blocks until then.
+  void inspect(std::function<void()> look);
 
   // From now on the end of the guardian process is noticed, if there is one, or not. Its orderly
   // end comes after unwatch_guardian().
@@ -112,7 +114,7 @@ class Service {
   void end_poison();
   void deliver_all();
   void set_timer();
-  void tell_idle();
+  void be_inspected();
 
   PagerCore& core_;
   std::unique_ptr<IoQueue> queue_;
@@ -138,7 +140,11 @@ class Service {
   std::unique_ptr<MessageDelivery> messages_;
   std::vector<std::unique_ptr<FlushJob>> flushes_;
 
-  std::vector<Ticket::Source> idle_waiters_;
+  struct Inspection {
+    std::function<void()> look;
+    Ticket::Source source;
+  };
+  std::vector<Inspection> inspections_;
   // Whoever waits for a ticket may have been interrupted by a signal while he held its lock, and
   // his handler may be waiting for a fault to be served: this thread must not wait for him.
   struct Delivery {
@@ -152,7 +158,7 @@ class Service {
   std::vector<PageId> poisoned_ QUIRE_GUARDED_BY(poison_mutex_);
 
   Mutex jobs_mutex_;
-  std::vector<Ticket::Source> new_idle_waiters_ QUIRE_GUARDED_BY(jobs_mutex_);
+  std::vector<Inspection> new_inspections_ QUIRE_GUARDED_BY(jobs_mutex_);
   std::vector<std::unique_ptr<FlushJob>> new_flushes_ QUIRE_GUARDED_BY(jobs_mutex_);
   std::vector<std::unique_ptr<PrefetchJob>> new_prefetches_ QUIRE_GUARDED_BY(jobs_mutex_);
   std::thread thread_;  // Last: it starts when everything above is there.
