@@ -400,7 +400,9 @@ TEST_P(PagerTrapTest, TwelveHundredSmallMappingsInOnePager) {
 
 // Goal:   no descriptor left is an Error of map(), which leaks none and leaves the pager working.
 TEST_P(PagerTrapTest, NoDescriptorLeftIsAnErrorAndNothingLeaks) {
-  const WritablePagedArea first = map_random(4 * kGranule);
+  WritablePagedArea first = map_random(4 * kGranule);
+  // Until the pager's thread has answered it may be taking its ring over: two rings for a moment.
+  ASSERT_TRUE(first.prefetch({0, kGranule}).wait().has_value());
   rlimit limit{};
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
   const int before = testing::count_open_descriptors();
