@@ -153,7 +153,6 @@ sys::Outcome<void> Frames::install(std::uint64_t offset_bytes, std::span<const s
 
 sys::Outcome<void> Frames::install_zeros(std::uint64_t offset_bytes,
                                          std::uint64_t length_bytes) const noexcept {
-  QUIRE_DCHECK_EQ(offset_bytes % granule_bytes_, 0U);
   return fill_all(
       length_bytes,
       [&](std::uint64_t done_bytes) {

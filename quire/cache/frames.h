@@ -75,7 +75,7 @@ class Frames {
   //         copied before an error is in memory: punch() it.
   sys::Outcome<void> install(std::uint64_t offset_bytes, std::span<const std::byte> from,
                              sys::Installed installed) const noexcept;
-  // Zeros, writable, without a copy.
+  // Zeros, writable, without a copy; also for a part of a granule, in OS pages.
   sys::Outcome<void> install_zeros(std::uint64_t offset_bytes,
                                    std::uint64_t length_bytes) const noexcept;
   // Protects the absent range, then writes it into the memfd; maps nothing. Wakes who waits.

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -101,7 +102,7 @@ TEST_P(PagerResidencyTest, PinsHoldUntilTheLastOneGoes) {
   EXPECT_EQ(area.stats().resident_bytes, 3 * kGranule);
   Pin second = area.pin({kGranule, 1}).value();
   Pin third = std::move(first);
-  EXPECT_FALSE(first.is_held());
+  EXPECT_FALSE(first.is_held());  // NOLINT(bugprone-use-after-move): that is the claim.
   EXPECT_EQ(area.evict().value().kept_bytes, 3 * kGranule);
   third.release();
   EXPECT_FALSE(third.is_held());
@@ -234,6 +235,43 @@ TEST_P(PagerResidencyTest, ResizeKeepsAddressesAndBytesAndAddsZeros) {
   EXPECT_TRUE(area.close().has_value());
   const std::string expected = pattern(kGranule + 10) + std::string(7 * kGranule - 10, '\0');
   EXPECT_EQ(read_file(directory_.file("data")), expected);
+}
+
+// Goal:   what a resize adds to the granule that the file ended in can be loaded and stored to,
+//         whatever that granule is when it happens, and reaches the file.
+TEST_P(PagerResidencyTest, ResizeCompletesTheGranuleThatTheFileEndedIn) {
+  constexpr std::uint64_t kLarge = 64_KiB;
+  constexpr std::uint64_t kOld = kLarge + 2 * kGranule + 50;  // In the third of 16 OS pages.
+  constexpr std::uint64_t kNew = 3 * kLarge;
+  Pager pager({.memory_bytes = 4_MiB, .fault_path = GetParam(), .granule_bytes = kLarge});
+  for (const std::string last : {"absent", "clean", "dirty", "pinned"}) {
+    const std::string path = directory_.write(last, pattern(kOld));
+    WritablePagedArea area = pager.map(path, kWritable).value();
+    std::byte* const bytes = area.bytes().data();
+    std::optional<Pin> pin;
+    if (last == "clean") {
+      EXPECT_EQ(load_byte(bytes + kLarge), pattern_at(kLarge));
+    } else if (last == "dirty") {
+      store_byte(bytes + kLarge, pattern_at(kLarge));
+    } else if (last == "pinned") {
+      pin = area.pin({kLarge, 1}).value();
+    }
+    ASSERT_TRUE(area.resize(kNew).has_value()) << last;
+    EXPECT_EQ(load_byte(bytes + kOld), std::byte{0}) << last;
+    for (std::uint64_t at = kLarge; at < kNew; at += kGranule) {
+      store_byte(bytes + at + kGranule - 1, std::byte{0x7e});
+    }
+    EXPECT_EQ(load_byte(bytes + kLarge + 2 * kGranule + 49), pattern_at(kOld - 1)) << last;
+    pin.reset();
+    ASSERT_TRUE(area.flush().has_value()) << last;
+    area.check_invariants();
+    ASSERT_TRUE(area.close().has_value()) << last;
+    std::string expected = pattern(kOld) + std::string(kNew - kOld, '\0');
+    for (std::uint64_t at = kLarge; at < kNew; at += kGranule) {
+      expected[at + kGranule - 1] = 0x7e;
+    }
+    EXPECT_TRUE(read_file(path) == expected) << last;
+  }
 }
 
 TEST_P(PagerResidencyTest, ResizeIsRefusedBeyondTheReservationAndOverPins) {

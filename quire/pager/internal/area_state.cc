@@ -311,8 +311,44 @@ Result<void> AreaState::grow(std::uint64_t old_bytes, std::uint64_t new_bytes) {
   if (!sized) {
     return quire::fail(sys::to_error(sized.error(), "resize", store->name()));
   }
+  if (const sys::Outcome<void> completed = complete_last(old_bytes); !completed) {
+    static_cast<void>(frames->set_size(old_bytes));
+    static_cast<void>(store->resize(old_bytes));
+    return quire::fail(sys::to_error(completed.error(), "resize", store->name()));
+  }
   set_size(new_bytes);
   return {};
+}
+
+// The OS pages that a longer file adds to the granule in which it ended before: in a granule that
+// is resident nobody would bring them in. Whoever fills it from here on fills it to the new end.
+sys::Outcome<void> AreaState::complete_last(std::uint64_t old_bytes) noexcept {
+  const std::uint64_t old_end = round_up(old_bytes, sys::os_page_size());
+  const std::uint64_t index = old_end >> granule.shift();
+  const ByteRange memory = memory_of(index, 1);
+  const ByteRange added = intersect(memory, {old_end, kToEnd - old_end});
+  if (added.offset_bytes == memory.offset_bytes || added.length_bytes == 0) {
+    return {};
+  }
+  // Pinned it is neither evicted nor protected by a write-back.
+  while (!table.try_pin(index)) {
+    const GranuleWord word = table.word(index);
+    if (word.state() == GranuleState::kAbsent) {
+      return {};
+    }
+    if (word.is_in_transition()) {
+      static_cast<void>(table.await_change(index, word, static_cast<std::uint64_t>(kNap.count())));
+    } else if (word.state() == GranuleState::kHeld) {
+      core->filler.drop_held(*this, index);
+    }
+  }
+  // Dirty, for what is added is not protected.
+  while (table.word(index).state() != GranuleState::kDirty && !core->filler.lift(*this, index)) {
+  }
+  const sys::Outcome<void> installed =
+      frames->install_zeros(added.offset_bytes, added.length_bytes);
+  table.unpin(index);
+  return installed;
 }
 
 Result<void> AreaState::shrink(std::uint64_t new_bytes) {

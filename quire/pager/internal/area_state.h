@@ -155,6 +155,7 @@ class AreaState {
   Result<void> guard();
   void set_size(std::uint64_t size_bytes) noexcept;
   Result<void> grow(std::uint64_t old_bytes, std::uint64_t new_bytes);
+  sys::Outcome<void> complete_last(std::uint64_t old_bytes) noexcept;
   Result<void> shrink(std::uint64_t new_bytes);
   void await_write_of(std::uint64_t index) noexcept;
   [[nodiscard]] bool is_pinned_from(std::uint64_t first) const noexcept;
