@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -121,7 +120,9 @@ TEST_F(MadeUpTree, EnteringWaitsUntilTheMemoryOfTheLastProcessIsGone) {
   const std::string stat = bound.directory() + "/memory.stat";
   std::ofstream(stat) << "inactive_anon 8388608\nactive_anon 0\ninactive_file 9\n";
   std::thread kernel([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    for (int i = 0; i < 10'000; ++i) {
+      std::this_thread::yield();
+    }
     std::ofstream(stat + ".new") << "inactive_anon 4096\ninactive_file 8388608\n";
     fs::rename(stat + ".new", stat);
   });
