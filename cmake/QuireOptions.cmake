@@ -7,6 +7,7 @@ option(QUIRE_BUILD_TESTS "Unit, property and command tests" ${PROJECT_IS_TOP_LEV
 option(QUIRE_BUILD_EXAMPLES "The examples, which are also run as tests" ${PROJECT_IS_TOP_LEVEL})
 option(QUIRE_BUILD_BENCHMARKS "The benchmarks behind docs/benchmarks.md" ${PROJECT_IS_TOP_LEVEL})
 option(QUIRE_BUILD_FUZZERS "libFuzzer targets (clang only)" OFF)
+option(QUIRE_BUILD_TIDY_PLUGIN "Makes clang-tidy-19 walk our own code only; needs its headers" OFF)
 option(QUIRE_INSTALL "What 'cmake --install' copies" ${PROJECT_IS_TOP_LEVEL})
 option(QUIRE_WARNINGS_AS_ERRORS "Warnings stop the build" ${PROJECT_IS_TOP_LEVEL})
 option(QUIRE_SLOW_CHECKS "QUIRE_DCHECK_SLOW walks whole structures" OFF)

@@ -220,6 +220,8 @@ def stage_tsan(stage, _):
 def stage_clang(stage, _):
     stage.build("tidy")
     stage.tally.add("build with clang-19", True)
+    stage.expect("tests/tidy/clang_tidy_test.py", [
+        sys.executable, "tests/tidy/clang_tidy_test.py", "build/tidy/tools/own_code.so"])
     stage.expect("clang-tidy-19", [sys.executable, "tools/run_clang_tidy.py", "build/tidy"])
 
 

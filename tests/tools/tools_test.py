@@ -262,6 +262,20 @@ class ClangTidyCacheTest(unittest.TestCase):
         self.assertEqual(run_clang_tidy.examine(program, self.root, entry, mark), "")
         self.assertTrue(os.path.exists(mark))
 
+    def test_the_end_names_each_finding_once(self):
+        header = f"{self.root}/a.h:1:2: error: bad [some-check]"
+        texts = [f"{header}\n  1 | int a;\n", "",
+                 f"{header}\n{self.root}/b.cc:3:4: warning: poor [x]\n",
+                 "c.cc: clang-tidy ended with 139"]
+        self.assertEqual(run_clang_tidy.summarise(texts),
+                         ["a.h:1:2: error: bad [some-check]", "b.cc:3:4: warning: poor [x]",
+                          "c.cc: clang-tidy ended with 139"])
+        self.assertEqual(run_clang_tidy.summarise([""]), [])
+        many = [f"a.cc:{line}:1: error: bad" for line in range(1, 101)]
+        shown = run_clang_tidy.FINDINGS_SHOWN_MAX
+        self.assertEqual(run_clang_tidy.summarise(["\n".join(many)]),
+                         [*many[:shown], f"... and {100 - shown} more, above"])
+
     def test_only_sources_of_the_tree_are_looked_at(self):
         build = os.path.join(self.root, "build")
         self.write("build/compile_commands.json", json.dumps([
