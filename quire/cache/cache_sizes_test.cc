@@ -139,6 +139,7 @@ TEST(CacheSizesTest, ForgottenRangesGiveTheirPageTablesBack) {
 
 // Addresses are only compared: nothing is mapped there.
 const std::byte* address(std::uintptr_t number) {
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): no object of ours has the addresses a test wants.
   return reinterpret_cast<const std::byte*>(number);
 }
 
@@ -147,7 +148,8 @@ TEST(CacheSizesTest, TheRegistryTakesAllItsRangesAndNoMore) {
   constexpr std::uint32_t kMax = RangeRegistry::kRangesMax;
   std::vector<int> owners(kMax + 1);  // Only their addresses matter.
   for (std::uint32_t i = 0; i < kMax; ++i) {
-    ASSERT_EQ(registry->add(address((i + 1) * 0x1000U), 0x1000, &owners[i]).value(), i);
+    ASSERT_EQ(registry->add(address((i + 1) * std::uintptr_t{0x1000}), 0x1000, &owners[i]).value(),
+              i);
   }
   const auto refused = registry->add(address(0x1), 0x10, &owners[kMax]);
   ASSERT_FALSE(refused.has_value());

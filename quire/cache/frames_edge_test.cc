@@ -182,9 +182,8 @@ TEST_F(FramesEdgeTest, AThreadThatWaitsWhenTheyCloseGetsASignal) {
   testing::Child child([] {
     std::signal(SIGSEGV, SIG_DFL);  // Not a sanitizer's report.
     const auto frames = Frames::make(kOptions).value();
-    std::thread waiter([at = frames->view()] {
-      static_cast<void>(*static_cast<volatile char*>(static_cast<void*>(at)));
-    });
+    std::thread waiter(
+        [at = frames->view()] { static_cast<void>(*static_cast<volatile std::byte*>(at)); });
     std::array<sys::FaultMessage, 1> message;
     while (frames->faults().read_messages(message).value() == 0) {
       std::this_thread::yield();

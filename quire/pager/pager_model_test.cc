@@ -137,10 +137,7 @@ bool is_refused_here(FaultPath path) {
 #endif
 }
 
-#define SKIP_WHERE_REFUSED(path)                                  \
-  if (is_refused_here(path)) {                                    \
-    GTEST_SKIP() << "inline delivery: not under ThreadSanitizer"; \
-  }
+constexpr const char* kRefused = "inline delivery: not under ThreadSanitizer";
 
 class PagerModelTest : public ::testing::TestWithParam<ModelRow> {};
 
@@ -148,7 +145,9 @@ class PagerModelTest : public ::testing::TestWithParam<ModelRow> {};
 //         the same time; what was flushed is in the store; the budget holds at every instant.
 // Method: a WordModel has a version of every word of a file of eight times the budget.
 TEST_P(PagerModelTest, NoStoreIsLostAndNoLoadIsStale) {
-  SKIP_WHERE_REFUSED(GetParam().path);
+  if (is_refused_here(GetParam().path)) {
+    GTEST_SKIP() << kRefused;
+  }
   constexpr std::uint64_t kRounds = 8;
   run_with_seeds([](std::uint64_t seed) {
     Site site;
@@ -309,7 +308,9 @@ class PagerByteModelTest : public ::testing::TestWithParam<ModelRow> {};
 
 // Goal:   an area behaves like a vector of bytes, at any offset and length, through every size.
 TEST_P(PagerByteModelTest, BehavesLikeAVector) {
-  SKIP_WHERE_REFUSED(GetParam().path);
+  if (is_refused_here(GetParam().path)) {
+    GTEST_SKIP() << kRefused;
+  }
   constexpr std::uint64_t kOperations = 400;
   run_with_seeds([](std::uint64_t seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));

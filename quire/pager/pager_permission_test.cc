@@ -101,7 +101,7 @@ TEST_F(PagerPermissionTest, OrdinaryUserPagesInline) {
     if (!area) {
       return area.error().message();
     }
-    const std::string text = area->explain();
+    std::string text = area->explain();
     std::fprintf(stdout, "%s\n", text.c_str());
     std::fflush(stdout);
     if (!area->is_paged() || text.find("inline") == std::string::npos) {
@@ -124,7 +124,7 @@ TEST_F(PagerPermissionTest, OrdinaryUserWithHandlerIsToldAboutSystemCalls) {
     if (!area) {
       return area.error().message();
     }
-    const std::string text = area->explain();
+    std::string text = area->explain();
     if (text.find("system calls need a pin") == std::string::npos) {
       return text;
     }
@@ -168,7 +168,7 @@ TEST_F(PagerPermissionTest, WhereUserfaultfdIsForbiddenAutomaticIsAKernelMapping
     if (!area) {
       return area.error().message();
     }
-    const std::string text = area->explain();
+    std::string text = area->explain();
     std::fprintf(stdout, "%s\n", text.c_str());
     std::fflush(stdout);
     if (area->is_paged() || text.find("userfaultfd") == std::string::npos ||

@@ -74,13 +74,14 @@ Result<void> await_guardian_of(int fd, const std::string& name, std::chrono::mil
 }  // namespace internal
 
 Result<void> await_guardian(PathArgument path, std::chrono::milliseconds limit) {
+  const std::string name = path.take();
   const sys::Outcome<sys::Descriptor> file =
-      sys::path_has_nul(path.text()) ? sys::Outcome<sys::Descriptor>(sys::refuse(EINVAL))
-                                     : sys::open_file(path.text().c_str(), {});
+      sys::path_has_nul(name) ? sys::Outcome<sys::Descriptor>(sys::refuse(EINVAL))
+                              : sys::open_file(name.c_str(), {});
   if (!file) {
-    return fail(sys::to_error(file.error(), "await_guardian", path.text()));
+    return fail(sys::to_error(file.error(), "await_guardian", name));
   }
-  return internal::await_guardian_of(file->get(), path.text(), limit);
+  return internal::await_guardian_of(file->get(), name, limit);
 }
 
 }  // namespace quire

@@ -29,6 +29,7 @@ bool take_number(std::string_view& text, int base, std::uint64_t& number) noexce
 void unmap_around(AddressRange range, const KeptRanges& kept) noexcept {
   const auto unmap = [](std::uint64_t begin, std::uint64_t end) {
     if (begin < end) {
+      // NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel's list holds it as a number.
       static_cast<void>(unmap_pages(reinterpret_cast<Address>(begin), end - begin));
     }
   };

@@ -169,7 +169,7 @@ TEST(UnsharedDescriptorTest, IsClosedInAForkedChild) {
   EXPECT_EQ(child.join().exit_code, 0);
   EXPECT_EQ(wait_readable(far.get(), 0).value(), PollResult::kTimedOut);
   UnsharedDescriptor moved = std::move(end);
-  EXPECT_EQ(end.get(), -1);
+  EXPECT_EQ(end.get(), -1);  // NOLINT(bugprone-use-after-move): that is the claim.
   moved.close();
   EXPECT_EQ(wait_readable(far.get(), 60'000).value(), PollResult::kReadable);
 }

@@ -217,7 +217,7 @@ Result<std::uint64_t> SlowStore::read_pieces(std::uint64_t offset_bytes, Mutable
 
 Result<void> SlowStore::write_pieces(std::uint64_t offset_bytes, ConstPieces from) {
   const std::uint64_t length = total(from);
-  const Result<void> begun = begin(StoreOperation::kWrite, {offset_bytes, length});
+  Result<void> begun = begin(StoreOperation::kWrite, {offset_bytes, length});
   // What is left of a write that fails.
   std::uint64_t left = begun ? length : length / 2;
   if (!begun && begun.error().code() == Errc::kFailed) {

@@ -14,6 +14,11 @@
 namespace quire::internal {
 namespace {
 
+sys::Address place_of(const sys::BusFault& fault) noexcept {
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): a BusFault holds it as a number.
+  return reinterpret_cast<sys::Address>(fault.address);
+}
+
 // A fault of an access whose kind the machine does not tell: a load of what is clean would not
 // have faulted.
 Need need_of(const sys::BusFault& fault, const AreaState& area, std::uint64_t index) noexcept {
@@ -35,9 +40,8 @@ bool is_unmapped(const sys::BusFault& fault) noexcept {
   }
   const std::uint64_t page_bytes = sys::os_page_size().bytes();
   unsigned char residency = 0;
-  const sys::Outcome<void> asked =
-      sys::page_residency(reinterpret_cast<sys::Address>(fault.address / page_bytes * page_bytes),
-                          page_bytes, std::span(&residency, 1));
+  const sys::Outcome<void> asked = sys::page_residency(place_of(fault) - fault.address % page_bytes,
+                                                       page_bytes, std::span(&residency, 1));
   return !asked && asked.error().value == ENOMEM;
 }
 
@@ -45,8 +49,7 @@ bool resolve_fault(const sys::BusFault& fault) noexcept {
   if (Service::is_in_forked_child()) {
     return false;
   }
-  const RangeRegistry::Claim claim =
-      RangeRegistry::of_process().find(reinterpret_cast<const void*>(fault.address));
+  const RangeRegistry::Claim claim = RangeRegistry::of_process().find(place_of(fault));
   if (!claim) {
     return is_unmapped(fault);
   }

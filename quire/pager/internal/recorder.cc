@@ -2,6 +2,7 @@
 #include "quire/pager/internal/recorder.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "quire/cache/range_registry.h"
 #include "quire/sys/signals.h"
@@ -15,7 +16,7 @@ Result<void> Recorder::start(PathArgument path, std::uint64_t granule_bytes) {
     return fail(
         sys::to_error({EBUSY}, "start_trace", path.text(), "stop_trace() ends the other one"));
   }
-  file_ = QUIRE_TRY(open_file(path, {.writable = true, .create = true}));
+  file_ = QUIRE_TRY(open_file(std::move(path), {.writable = true, .create = true}));
   QUIRE_TRY(file_->resize(0));
   written_bytes_ = 0;
   taken_.resize(kRing);
