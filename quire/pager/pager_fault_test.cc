@@ -388,6 +388,24 @@ TEST_P(PagerFaultTest, FullDiskFailsAccessesAndLosesNothing) {
   }
 }
 
+// Goal:   a device that was seen to be slow is not given a backlog of megabytes.
+// Method: 32 pages that are no neighbours, written by 8 threads in up to 200 ms each.
+TEST_P(PagerFaultTest, ASlowDeviceShrinksWhatMayBeDirty) {
+  Stores stores(std::vector<std::byte>(1_MiB),
+                {.seed = 1, .write_latency_max = std::chrono::milliseconds(200)});
+  Pager pager({.memory_bytes = 16_MiB,
+               .fault_path = GetParam(),
+               .write_back_time_max = std::chrono::milliseconds(100)});
+  WritablePagedArea area = pager.map(stores.slow, kPaged).value();
+  const std::string as_configured = "stores wait at 8.0 MiB";
+  EXPECT_NE(pager.explain().find(as_configured), std::string::npos) << pager.explain();
+  for (std::uint64_t offset = 0; offset < 1_MiB; offset += 32_KiB) {
+    ASSERT_TRUE(store(area, offset, std::byte{1}).has_value());
+  }
+  ASSERT_TRUE(area.flush().has_value());
+  EXPECT_EQ(pager.explain().find(as_configured), std::string::npos) << pager.explain();
+}
+
 // Goal:   growing into a full disk is an Error of resize(), and the area is what it was.
 TEST_P(PagerFaultTest, ResizeIntoAFullDiskChangesNothing) {
   Stores stores;

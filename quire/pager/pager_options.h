@@ -73,6 +73,9 @@ struct PagerOptions {
   // memory. Below the first a page that is stored to again and again is written once.
   std::uint32_t dirty_start_percent = 20;
   std::uint32_t dirty_max_percent = 50;
+  // Both shrink on a slow device: what is dirty is never more than it writes in this time. So a
+  // flush() of everything ends in about that.
+  std::chrono::milliseconds write_back_time_max{10'000};
   // A page is written when it was dirty for this long at most (as dirty_expire_centisecs).
   std::chrono::milliseconds dirty_age_max{30'000};
 

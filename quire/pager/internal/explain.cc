@@ -60,8 +60,8 @@ std::string explain(PagerCore& core) {
       human_bytes(core.geometry.memory_bytes),
       human_bytes(core.geometry.memory_bytes - core.credits.free_bytes()),
       human_bytes(core.geometry.buffer_bytes()), human_bytes(core.geometry.granule.bytes()),
-      name_of(core.options.policy), human_bytes(core.geometry.dirty_start_bytes),
-      human_bytes(core.geometry.dirty_max_bytes), core.service->explain());
+      name_of(core.options.policy), human_bytes(core.dirty_start_bytes.load()),
+      human_bytes(core.dirty_max_bytes.load()), core.service->explain());
 }
 
 }  // namespace quire::internal

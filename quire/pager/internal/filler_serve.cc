@@ -223,13 +223,13 @@ void Filler::await_granule(AreaState& area, std::uint64_t index, GranuleWord wor
 
 // A store waits while too much is dirty and write-back gets on.
 void Filler::throttle(AreaState& area, Patience& patience) noexcept {
-  if (core_.dirty_bytes() < core_.geometry.dirty_max_bytes) {
+  if (core_.dirty_bytes() < core_.dirty_max_bytes.load()) {
     return;
   }
   core_.counters.dirty_waits.add();
   while (!area.is_closing() && !core_.is_write_back_failing.load()) {
     const std::uint32_t seen = core_.written.generation();
-    if (core_.dirty_bytes() < core_.geometry.dirty_max_bytes) {
+    if (core_.dirty_bytes() < core_.dirty_max_bytes.load()) {
       return;
     }
     core_.service->wake();

@@ -101,7 +101,7 @@ MessageDelivery::Done MessageDelivery::serve_one(AreaState& area, std::uint64_t 
         if (need == Need::kLoad) {
           break;
         }
-        if (core_.dirty_bytes() >= core_.geometry.dirty_max_bytes &&
+        if (core_.dirty_bytes() >= core_.dirty_max_bytes.load() &&
             !core_.is_write_back_failing.load()) {
           core_.counters.dirty_waits.add();
           return Done::kPark;

@@ -11,7 +11,9 @@ PagerCore::PagerCore(const PagerOptions& chosen, const Geometry& worked_out)
       geometry(worked_out),
       credits(worked_out.memory_bytes),
       evictor(*this),
-      filler(*this) {}
+      filler(*this),
+      dirty_start_bytes(worked_out.dirty_start_bytes),
+      dirty_max_bytes(worked_out.dirty_max_bytes) {}
 
 Result<std::shared_ptr<PagerCore>> PagerCore::make(const PagerOptions& options) {
   const Geometry geometry = QUIRE_TRY(Geometry::make(options));

@@ -55,6 +55,8 @@ class PagerCore {
   Filler filler;
   WakePoint written;                               // Write-back got further.
   std::atomic<std::uint64_t> dirty_granules{0};    // Of all areas: kDirty and kWriting.
+  std::atomic<std::uint64_t> dirty_start_bytes;    // Write-back begins ...
+  std::atomic<std::uint64_t> dirty_max_bytes;      // ... and stores wait: see WritePace.
   std::atomic<bool> is_write_back_failing{false};  // The last write failed ...
   std::atomic<int> write_back_errno{0};            // ... with this.
   std::atomic<std::uint32_t> areas{0};

@@ -93,7 +93,7 @@ void Service::wake() noexcept {
 
 void Service::note_dirty() noexcept {
   // The first dirty page sets the clock; many want write-back now.
-  if (!is_timer_wanted_.exchange(true) || core_.dirty_bytes() > core_.geometry.dirty_start_bytes) {
+  if (!is_timer_wanted_.exchange(true) || core_.dirty_bytes() > core_.dirty_start_bytes.load()) {
     wake();
   }
 }
@@ -372,7 +372,7 @@ bool Service::write_back() {
   }
   is_age_due_ = false;
   while (write_back_->has_room() && !write_back_->is_pausing() &&
-         (sweep_left_ > 0 || core_.dirty_bytes() > core_.geometry.dirty_start_bytes)) {
+         (sweep_left_ > 0 || core_.dirty_bytes() > core_.dirty_start_bytes.load())) {
     const std::size_t count = write_back_->sweep(batch);
     if (count == 0 || write_back_->start(batch.first(count), AfterWrite::kKeep) == 0) {
       sweep_left_ = count == 0 ? 0 : sweep_left_;

@@ -13,8 +13,6 @@ namespace {
 
 // Batches under way: the other windows are for reads.
 constexpr std::uint32_t kBatches = 4;
-// Writes in the queue at a time: the rest of its depth is for reads, which somebody waits for.
-constexpr std::size_t kWritesMax = 64;
 // A store that refuses writes is not asked again and again.
 constexpr std::chrono::milliseconds kPause{1000};
 
@@ -30,7 +28,11 @@ bool may_become_dirty(GranuleWord word) noexcept {
 WriteBack::WriteBack(PagerCore& core, IoQueue& queue)
     : core_(core),
       queue_(queue),
-      batch_granules_(core.geometry.granules_in(core.geometry.window_bytes)) {
+      batch_granules_(core.geometry.granules_in(core.geometry.window_bytes)),
+      pace_({.dirty_start_bytes = core.geometry.dirty_start_bytes,
+             .dirty_max_bytes = core.geometry.dirty_max_bytes,
+             .dirty_least_bytes = kBatches * core.geometry.window_bytes,
+             .backlog_time_max = core.options.write_back_time_max}) {
   runs_.resize(batch_granules_);
   collected_.resize(batch_granules_);
   for (std::uint32_t i = 0; i < kBatches; ++i) {
@@ -168,12 +170,20 @@ void WriteBack::submit(Run& run) {
 }
 
 void WriteBack::pump() {
-  while (!ready_.empty() && submitted_ < kWritesMax) {
+  while (!ready_.empty() && pace_.may_begin()) {
     Run& run = *ready_.front();
     ready_.pop_front();
-    ++submitted_;
+    run.began = std::chrono::steady_clock::now();
+    pace_.begun(run.began);
     queue_.submit(run.request);
   }
+}
+
+void WriteBack::keep_pace(const Run& run, std::uint64_t written_bytes) {
+  const WritePace::Moment now = std::chrono::steady_clock::now();
+  pace_.completed(written_bytes, now - run.began, now);
+  core_.dirty_start_bytes.store(pace_.dirty_start_bytes(), std::memory_order_relaxed);
+  core_.dirty_max_bytes.store(pace_.dirty_max_bytes(), std::memory_order_relaxed);
 }
 
 // --- Ending -------------------------------------------------------------------------------------
@@ -182,7 +192,7 @@ void WriteBack::on_done(IoRequest& request) {
   Run& run = *static_cast<Run*>(request.context);
   WriteBack& self = *run.batch->owner;
   const Result<std::uint64_t> result = request.result();
-  --self.submitted_;
+  self.keep_pace(run, result.value_or(0));
   self.pump();
   if (result) {
     self.finish(run, true);

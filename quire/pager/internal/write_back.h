@@ -34,6 +34,7 @@
 #include "quire/cache/dirty_runs.h"
 #include "quire/io/io_queue.h"
 #include "quire/pager/internal/area_state.h"
+#include "quire/policy/write_pace.h"
 
 namespace quire::internal {
 
@@ -95,6 +96,7 @@ class WriteBack {
     AreaState* area = nullptr;  // begin_service()d.
     std::uint64_t first = 0;
     std::uint64_t count = 0;
+    WritePace::Moment began{};
     IoRequest request;
   };
   struct Batch {
@@ -112,6 +114,7 @@ class WriteBack {
   [[nodiscard]] bool copy_out(Run& run, bool protects);
   void submit(Run& run);
   void pump();
+  void keep_pace(const Run& run, std::uint64_t written_bytes);
   static void on_done(IoRequest& request);
   void finish(Run& run, bool was_written);
   void fail(Run& run, const Error& error);
@@ -126,7 +129,7 @@ class WriteBack {
   std::deque<Batch*> under_way_;  // By number.
   std::vector<FlushJob*> flushes_;
   std::deque<Run*> ready_;  // Copied out, and not handed to the queue yet.
-  std::size_t submitted_ = 0;
+  WritePace pace_;
   std::vector<GranuleRun> runs_;
   std::vector<PageId> collected_;
   std::uint64_t last_started_ = 0;
