@@ -237,6 +237,27 @@ TEST_P(PagerResidencyTest, ResizeKeepsAddressesAndBytesAndAddsZeros) {
   EXPECT_EQ(read_file(directory_.file("data")), expected);
 }
 
+// Goal:   streams that were left in the middle do not keep later ones from being seen.
+// Method: more of them than there are places for held granules; then one that goes on.
+TEST_P(PagerResidencyTest, AbandonedStreamsMakeWayForLaterOnes) {
+  constexpr std::uint64_t kPart = 512_KiB;
+  constexpr std::uint64_t kAbandoned = 12;
+  const PagedArea area = pager_.map(file((kAbandoned + 2) * kPart), kReadOnly).value();
+  const std::byte* const bytes = area.bytes().data();
+  const auto read = [&](std::uint64_t from, std::uint64_t length) {
+    for (std::uint64_t at = from; at < from + length; at += kGranule) {
+      EXPECT_EQ(load_byte(bytes + at), pattern_at(at));
+    }
+    settle(area);
+  };
+  for (std::uint64_t i = 0; i < kAbandoned; ++i) {
+    read(i * kPart, 16 * kGranule);
+  }
+  const std::uint64_t before = area.stats().tripwires;
+  read(kAbandoned * kPart, 2 * kPart);
+  EXPECT_GE(area.stats().tripwires, before + 4);
+}
+
 // Goal:   what a resize adds to the granule that the file ended in can be loaded and stored to,
 //         whatever that granule is when it happens, and reaches the file.
 TEST_P(PagerResidencyTest, ResizeCompletesTheGranuleThatTheFileEndedIn) {

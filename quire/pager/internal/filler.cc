@@ -224,7 +224,13 @@ bool Filler::hold(const Fill& fill, std::span<const std::byte> memory) noexcept 
   AreaState& area = *fill.area;
   const std::span<const std::byte> bytes = bytes_of(fill, memory, {fill.tripwire, 1});
   if (!core_.held.put(area, fill.tripwire, bytes)) {
-    return false;
+    if (const std::optional<HeldGranules::Place> place = core_.held.oldest()) {
+      drop_held(*place->area, place->index);
+      place->area->end_service();
+    }
+    if (!core_.held.put(area, fill.tripwire, bytes)) {
+      return false;
+    }
   }
   area.table.finish_fill(fill.tripwire, GranuleState::kHeld);
   return true;

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "quire/pager/internal/area_state.h"
+
 namespace quire::internal {
 
 Result<void> HeldGranules::start(std::uint64_t granule_bytes, std::uint32_t count) {
@@ -22,8 +24,23 @@ bool HeldGranules::put(AreaState& area, std::uint64_t index,
   std::memset(kept.data() + bytes.size(), 0, kept.size() - bytes.size());
   const sys::FutexLockGuard guard(lock_);
   Entry* const free_entry = std::ranges::find(entries_, nullptr, &Entry::area);
-  *free_entry = {.area = &area, .index = index, .slot = *slot};
+  *free_entry = {.area = &area, .index = index, .slot = *slot, .number = ++put_count_};
   return true;
+}
+
+std::optional<HeldGranules::Place> HeldGranules::oldest() noexcept {
+  const sys::FutexLockGuard guard(lock_);
+  Entry* found = nullptr;
+  for (Entry& entry : entries_) {
+    if (entry.area != nullptr && (found == nullptr || entry.number < found->number)) {
+      found = &entry;
+    }
+  }
+  if (found == nullptr) {
+    return std::nullopt;
+  }
+  found->area->begin_service();
+  return Place{.area = found->area, .index = found->index};
 }
 
 std::optional<std::uint32_t> HeldGranules::take(const AreaState& area,
