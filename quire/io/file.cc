@@ -251,7 +251,8 @@ void File::on_kernel_completion(const IoRequest& request) noexcept {
       }
       FileCounters::add(file.counters.syncs);
       return;
-    case IoOperation::kAwaitReadable: return;  // Never a file's.
+    case IoOperation::kAwaitReadable:
+    case IoOperation::kCall: return;  // Never a file's.
   }
 }
 

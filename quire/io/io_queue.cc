@@ -17,6 +17,7 @@ const char* name_of(IoOperation operation) noexcept {
     case IoOperation::kRead: return "read";
     case IoOperation::kWrite: return "write";
     case IoOperation::kSync: return "sync";
+    case IoOperation::kCall: return "call";
     case IoOperation::kAwaitReadable: break;
   }
   return "poll";
@@ -28,6 +29,7 @@ std::string subject_of(const IoRequest& request) {
     case IoOperation::kWrite: break;
     case IoOperation::kSync: return request.store->name();
     case IoOperation::kAwaitReadable: return fmt::format("descriptor {}", request.fd);
+    case IoOperation::kCall: return "a function";
   }
   const ByteRange range{.offset_bytes = request.offset_bytes,
                         .length_bytes = request.memory.size()};

@@ -24,6 +24,8 @@
 //                reads nothing, and may take for ever; so it neither waits for its turn nor keeps
 //                others from theirs: up to kAwaitsMax are under way on top of the depth. Nothing
 //                cancels one: drain() and the destructor wait for it, so make it readable first.
+// Calls:         kCall runs a function in one of the queue's threads: work that its thread has no
+//                time for. It waits for its turn like a transfer.
 // Order:         none. A sync covers the writes that were done before it was submitted.
 // Invariants:    under way, without awaits, <= depth; submitted = waiting + under way + done.
 // Thread-safety: one thread at a time; another one may take over when nothing is under way
@@ -47,17 +49,18 @@ namespace quire {
 
 class BufferPool;
 
-enum class IoOperation : std::uint8_t { kRead, kWrite, kSync, kAwaitReadable };
+enum class IoOperation : std::uint8_t { kRead, kWrite, kSync, kAwaitReadable, kCall };
 
 // One request. It belongs to the caller, stays where it is until on_done was called, and may be
 // used again then.
 struct IoRequest {
-  Store* store = nullptr;  // Null for kAwaitReadable, and only there.
+  Store* store = nullptr;  // Null for kAwaitReadable and kCall, and only there.
   IoOperation operation = IoOperation::kRead;
   std::uint64_t offset_bytes = 0;
-  std::span<std::byte> memory = {};           // A write only reads it.
-  Durability durability = Durability::kData;  // kSync only; the whole store.
-  int fd = -1;                                // kAwaitReadable only; open until on_done.
+  std::span<std::byte> memory = {};            // A write only reads it.
+  Durability durability = Durability::kData;   // kSync only; the whole store.
+  int fd = -1;                                 // kAwaitReadable only; open until on_done.
+  void (*call)(IoRequest& request) = nullptr;  // kCall only. May set `error`. Must not throw.
   // Called when it is done. Must not throw.
   void (*on_done)(IoRequest& request) = nullptr;
   void* context = nullptr;  // The callback's.

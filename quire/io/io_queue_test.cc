@@ -77,6 +77,45 @@ TEST_P(IoQueueTest, WritesAllOfItAndSyncs) {
   EXPECT_EQ(store.syncs, 1);
 }
 
+// Goal:   a call runs once, in another thread than the queue's, and its end and error arrive here.
+TEST_P(IoQueueTest, CallsRunInAnotherThread) {
+  struct Called {
+    IoRequest request;
+    std::thread::id thread;
+    int runs = 0;
+    int ends = 0;
+  };
+  const auto queue = make_queue();
+  std::deque<Called> all(20);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    all[i].request = {
+        .operation = IoOperation::kCall,
+        .call =
+            [](IoRequest& request) {
+              Called& own = *static_cast<Called*>(request.context);
+              ++own.runs;
+              own.thread = std::this_thread::get_id();
+            },
+        .on_done = [](IoRequest& done) { ++static_cast<Called*>(done.context)->ends; },
+        .context = &all[i]};
+    queue->submit(all[i].request);
+  }
+  queue->drain();
+  for (const Called& one : all) {
+    EXPECT_EQ(one.runs, 1);
+    EXPECT_EQ(one.ends, 1);
+    EXPECT_NE(one.thread, std::this_thread::get_id());
+    EXPECT_TRUE(one.request.result().has_value());
+  }
+  all[0].request.call = [](IoRequest& request) {
+    request.error = std::make_error_code(std::errc::io_error);
+  };
+  queue->submit(all[0].request);
+  queue->drain();
+  EXPECT_EQ(all[0].request.result().error().code(), std::errc::io_error);
+  queue->check_invariants();
+}
+
 TEST_P(IoQueueTest, NoMoreThanTheDepthIsUnderWay) {
   KernelStore store(content());
   for (const std::uint32_t depth : {1U, 3U, 16U}) {

@@ -119,7 +119,9 @@ void IoQueue::State::forget_store(const Store& store) {
 
 void IoQueue::State::submit(IoRequest& request) {
   const bool is_await = request.operation == IoOperation::kAwaitReadable;
-  QUIRE_CHECK(is_await == (request.store == nullptr) && request.on_done != nullptr);
+  const bool is_call = request.operation == IoOperation::kCall;
+  QUIRE_CHECK((is_await || is_call) == (request.store == nullptr) && request.on_done != nullptr);
+  QUIRE_CHECK(is_call == (request.call != nullptr));
   if (!is_in_callback_) {
     enter();
     while (waiting_.size() >= IoQueueOptions::kWaitingMax && !is_await) {
@@ -176,7 +178,7 @@ void IoQueue::State::go(QueueSlot& slot, Next next) {
 
 Next IoQueue::State::start(QueueSlot& slot) {
   const IoRequest& request = *slot.request;
-  if (request.operation == IoOperation::kSync) {
+  if (request.operation == IoOperation::kSync || request.operation == IoOperation::kCall) {
     return Next::kHandOver;
   }
   if (request.memory.empty()) {

@@ -36,6 +36,10 @@ void perform(QueueSlot& slot) {
       keep(slot, request.store->write(slot.position_bytes(), slot.rest()));
       break;
     case IoOperation::kSync: keep(slot, request.store->sync(request.durability)); break;
+    case IoOperation::kCall:
+      request.call(request);
+      slot.error = request.error;
+      break;
     case IoOperation::kAwaitReadable:
       if (const auto readable = sys::wait_readable(request.fd, -1); !readable) {
         slot.error = {readable.error().value, std::system_category()};
