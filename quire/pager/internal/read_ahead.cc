@@ -2,14 +2,22 @@
 #include "quire/pager/internal/read_ahead.h"
 
 #include <algorithm>
+#include <thread>
 
 #include "quire/base/check.h"
 #include "quire/pager/internal/pager_core.h"
 #include "quire/pager/internal/service.h"
 
 namespace quire::internal {
+namespace {
 
-ReadAhead::ReadAhead(PagerCore& core, IoQueue& queue) : core_(core), queue_(queue) {
+// Handing a shorter one over costs as much as it saves.
+constexpr std::uint64_t kSharedBytesMin = 64_KiB;
+
+}  // namespace
+
+ReadAhead::ReadAhead(PagerCore& core, IoQueue& queue)
+    : core_(core), queue_(queue), may_install_elsewhere_(std::thread::hardware_concurrency() > 1) {
   const std::size_t count = core.geometry.demand_slots + core.geometry.window_slots;
   for (std::size_t i = 0; i < count; ++i) {
     reads_.push_back(std::make_unique<Read>());
@@ -300,13 +308,41 @@ void ReadAhead::on_done(IoRequest& request) {
 }
 
 void ReadAhead::finish(Read& read, std::error_code cause) {
-  AreaState& area = *read.fill.area;
   if (cause) {
     core_.filler.fail(read.fill, cause);
+  } else if (may_install_elsewhere_ && read.request.memory.size() >= kSharedBytesMin) {
+    install_elsewhere(read);
+    return;
   } else {
-    static_cast<void>(
-        core_.filler.complete(read.fill, read.request.memory, read.request.done_bytes));
+    install(read);
   }
+  end(read);
+}
+
+void ReadAhead::install(Read& read) noexcept {
+  static_cast<void>(core_.filler.complete(read.fill, read.request.memory, read.request.done_bytes));
+}
+
+void ReadAhead::install_elsewhere(Read& read) {
+  may_install_elsewhere_ = false;
+  read.installation = {.operation = IoOperation::kCall,
+                       .call =
+                           [](IoRequest& request) {
+                             Read& own = *static_cast<Read*>(request.context);
+                             own.owner->install(own);
+                           },
+                       .on_done =
+                           [](IoRequest& request) {
+                             Read& own = *static_cast<Read*>(request.context);
+                             own.owner->may_install_elsewhere_ = true;
+                             own.owner->end(own);
+                           },
+                       .context = &read};
+  queue_.submit(read.installation);
+}
+
+void ReadAhead::end(Read& read) {
+  AreaState& area = *read.fill.area;
   read.pool->give_back(read.slot);
   PrefetchJob* job = read.job;
   idle_.push_back(&read);

@@ -14,6 +14,10 @@
 // Nobody waits for what is read ahead: where memory or buffers are short it is left out, or comes
 // later; what somebody waits for goes first, and keeps some buffers for itself.
 //
+// A window's copy into the memfd costs several times what the device needs to read it, and a stream
+// is as fast as its copies. So of two windows that are ready one is completed by a thread of the
+// queue, and the other here.
+//
 // Thread-safety: offer() from any thread, also in a signal handler; the rest in the service thread.
 #pragma once
 
@@ -74,6 +78,7 @@ class ReadAhead {
     std::uint32_t slot = 0;
     PrefetchJob* job = nullptr;
     IoRequest request;
+    IoRequest installation;  // By another thread.
   };
   enum class Begun : std::uint8_t { kBegun, kNothing, kNoRoom };
   static constexpr std::size_t kOffersMax = 128;
@@ -96,6 +101,9 @@ class ReadAhead {
              PrefetchJob* job);
   static void on_done(IoRequest& request);
   void finish(Read& read, std::error_code cause);
+  void install(Read& read) noexcept;
+  void install_elsewhere(Read& read);
+  void end(Read& read);
   void end_job(PrefetchJob& job);
 
   PagerCore& core_;
@@ -103,6 +111,7 @@ class ReadAhead {
   std::vector<std::unique_ptr<Read>> reads_;
   std::vector<Read*> idle_;
   std::size_t under_way_ = 0;
+  bool may_install_elsewhere_;  // Nobody does, and there is a processor for it.
   std::deque<std::unique_ptr<PrefetchJob>> jobs_;
   std::optional<Fill> current_;  // Taken from offers_, and waiting for a buffer.
 
