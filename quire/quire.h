@@ -12,6 +12,7 @@
 //   BatchReader                  pointer if resident, batch if not     quire/io/batch_reader.h
 //   RecordWriter, RecordReader   small pieces, gathered                quire/io/records.h
 //   Pager, PagedArea, Pin        files larger than memory, bounded     quire/pager/pager.h
+//   Journal, open_journal        all changes since a commit, or none   quire/journal/journal.h
 //   transfer, copy_file          bytes from here to there, uncopied    quire/transfer/transfer.h
 //   send_file, Receiver          a file to another process, resumed    quire/transfer/sender.h
 //   Result, Error                how failure is told                   quire/base/result.h
@@ -36,6 +37,11 @@
 #include "quire/io/io_task.h"
 #include "quire/io/records.h"
 #include "quire/io/store.h"
+#include "quire/journal/journal.h"
+#include "quire/journal/journal_file.h"
+#include "quire/journal/journal_options.h"
+#include "quire/journal/journal_report.h"
+#include "quire/journal/journaled_store.h"
 #include "quire/map/address_space.h"
 #include "quire/map/eviction.h"
 #include "quire/map/file_set.h"

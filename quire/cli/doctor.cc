@@ -120,7 +120,7 @@ void add_doctor(CLI::App& app, Session& session) {
   CLI::App& verb = session.add_verb(
       app,
       {.name = "doctor",
-       .summary = "Tell what this machine, file system and limits offer, and what follows.",
+       .summary = "Tell what machine, file system and limits offer, and what follows.",
        .example = "quire doctor\n  quire doctor /var/lib/data --json"},
       [path](Session& running) { return run_doctor(running, *path); });
   verb.add_option("PATH", *path,

@@ -189,7 +189,7 @@ void add_warm(CLI::App& app, Session& session) {
   CLI::App& verb = session.add_verb(
       app,
       {.name = "warm",
-       .summary = "Read files into memory, as fast as the disk goes, without pushing others out.",
+       .summary = "Read files into memory, fast, without pushing others out.",
        .example = "quire warm model.bin\n  quire warm --json /srv/index"},
       [given](Session& running) { return run_warm(running, *given); });
   add_tree_arguments(verb, given->tree, "Files, directories (with all below) or block devices");

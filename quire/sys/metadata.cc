@@ -135,4 +135,14 @@ Outcome<void> set_attribute(int fd, const std::string& name, const std::string& 
                   [&] { return ::fsetxattr(fd, name.c_str(), value.data(), value.size(), 0); });
 }
 
+Outcome<void> add_attribute(int fd, const std::string& name, const std::string& value) noexcept {
+  return run_void(Call::kAttribute, [&] {
+    return ::fsetxattr(fd, name.c_str(), value.data(), value.size(), XATTR_CREATE);
+  });
+}
+
+Outcome<void> remove_attribute(int fd, const std::string& name) noexcept {
+  return run_void(Call::kAttribute, [&] { return ::fremovexattr(fd, name.c_str()); });
+}
+
 }  // namespace quire::sys

@@ -51,5 +51,9 @@ Outcome<void> set_times_at(const Descriptor& directory, const char* name, const 
 [[nodiscard]] Outcome<std::vector<std::string>> attribute_names(int fd);
 [[nodiscard]] Outcome<std::string> attribute(int fd, const std::string& name);
 Outcome<void> set_attribute(int fd, const std::string& name, const std::string& value) noexcept;
+// The same for one that is not there yet. Errors: EEXIST.
+Outcome<void> add_attribute(int fd, const std::string& name, const std::string& value) noexcept;
+// Errors: ENODATA.
+Outcome<void> remove_attribute(int fd, const std::string& name) noexcept;
 
 }  // namespace quire::sys

@@ -2,9 +2,13 @@
 #include "quire/sys/process.h"
 
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include <ctime>
+
+#include "quire/sys/call.h"
+#include "quire/sys/internal/run.h"
 
 namespace quire::sys {
 
@@ -26,6 +30,11 @@ std::uint64_t thread_cpu_ns() noexcept {
 
 void name_this_thread(const char* name) noexcept {
   ::prctl(PR_SET_NAME, name);
+}
+
+Outcome<void> draw_random(std::span<std::byte> into) noexcept {
+  return internal::run_void(Call::kProcess,
+                            [&] { return ::getrandom(into.data(), into.size(), 0) < 0 ? -1 : 0; });
 }
 
 }  // namespace quire::sys

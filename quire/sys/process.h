@@ -2,10 +2,14 @@
 //
 // process: who we are, and what we have cost.
 //
-// Thread-safety: any thread. Cost: a system call that never fails.
+// Thread-safety: any thread. Cost: a system call, which never fails where nothing else is said.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
+
+#include "quire/sys/outcome.h"
 
 namespace quire::sys {
 
@@ -16,5 +20,8 @@ namespace quire::sys {
 [[nodiscard]] std::uint64_t thread_cpu_ns() noexcept;
 // How the calling thread is called in /proc and debuggers; the kernel keeps 15 bytes.
 void name_this_thread(const char* name) noexcept;
+// Fills it with random bytes: for names that must not be met twice. Errors: ENOSYS before 3.17.
+// REQUIRES: at most 256 bytes, which are never given in part.
+Outcome<void> draw_random(std::span<std::byte> into) noexcept;
 
 }  // namespace quire::sys

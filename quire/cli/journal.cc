@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// quire journal: what is in a journal, and whether it is whole. quire recover: brings the files of
+// a journal to the last commit.
+#include <CLI/App.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "quire/base/units.h"
+#include "quire/cli/session.h"
+#include "quire/cli/verbs.h"
+#include "quire/journal/journal_file.h"
+#include "quire/journal/journal_report.h"
+#include "quire/sys/descriptor.h"
+
+namespace quire::cli {
+namespace {
+
+struct JournalArguments {
+  std::string path;
+  std::string journal_path;  // "": found by the path.
+  bool verify = false;
+  bool records = false;
+};
+
+// A file's own journal where there is one; else the path is that of a journal.
+std::string find_journal(const JournalArguments& given) {
+  if (!given.journal_path.empty()) {
+    return given.journal_path;
+  }
+  const std::string beside = journal_path_of(given.path);
+  return sys::path_status(beside.c_str(), false) ? beside : given.path;
+}
+
+std::string text_of(const JournalUuid& uuid) {
+  std::string text;
+  for (const std::byte byte : uuid) {
+    text += fmt::format("{:02x}", std::to_integer<unsigned>(byte));
+  }
+  return text;
+}
+
+const char* state_of(const JournalReport& report) {
+  if (report.is_clean) {
+    return "clean";
+  }
+  return report.last_commit > report.checkpointed_commit ? "has commits that are not in the files"
+                                                         : "open, or left by a crash";
+}
+
+void write_record(JsonWriter& json, const JournalRecordReport& record) {
+  json.begin_object();
+  json.member("lsn", record.lsn);
+  if (record.commit == 0) {
+    json.key("commit").value_null();
+  } else {
+    json.member("commit", record.commit);
+  }
+  json.member("offset_bytes", record.position_bytes);
+  json.member("length_bytes", record.length_bytes);
+  json.member("images", record.images);
+  json.member("resizes", record.resizes);
+  json.member("files_committed", record.files_committed);
+  json.end_object();
+}
+
+void write_report(JsonWriter& json, const std::string& path, const JournalReport& report,
+                  const JournalArguments& given) {
+  json.member_path("journal", path);
+  json.member("uuid", text_of(report.uuid));
+  json.member("is_clean", report.is_clean);
+  json.member("is_verified", given.verify);
+  json.member("page_bytes", report.page_bytes);
+  json.member("log_bytes", report.log_bytes);
+  json.member("used_bytes", report.used_bytes);
+  json.member("generation", report.generation);
+  json.member("epoch", report.epoch);
+  json.member("tail_offset_bytes", report.tail_position_bytes);
+  json.member("checkpointed_commit", report.checkpointed_commit);
+  json.member("last_commit", report.last_commit);
+  json.key("files").begin_array();
+  for (const JournalFileReport& file : report.files) {
+    json.begin_object();
+    json.member_path("path", file.path);
+    json.member("size_bytes", file.size_bytes);
+    json.end_object();
+  }
+  json.end_array();
+  json.key("records").begin_array();
+  for (const JournalRecordReport& record : report.records) {
+    write_record(json, record);
+  }
+  json.end_array();
+}
+
+void print_report(Session& session, const std::string& path, const JournalReport& report,
+                  const JournalArguments& given) {
+  session.print("{}  {}\n", session.paint()(Tone::kStrong, session.name(path)), state_of(report));
+  session.print("  commits      {} to {}; up to {} are in the files\n", report.checkpointed_commit,
+                report.last_commit, report.checkpointed_commit);
+  session.print("  log          {} of {} in {}, pages of {} bytes{}\n",
+                human_bytes(report.used_bytes), human_bytes(report.log_bytes),
+                count_of(report.records.size(), "record", "records"), report.page_bytes,
+                given.verify ? "; every checksum is right" : "");
+  session.print("  journal      {}, generation {}, epoch {}\n", text_of(report.uuid),
+                report.generation, report.epoch);
+  for (const JournalFileReport& file : report.files) {
+    session.print("  file         {}, {} bytes after the last commit\n", session.name(file.path),
+                  with_thousands(file.size_bytes));
+  }
+  if (!given.records) {
+    return;
+  }
+  for (const JournalRecordReport& record : report.records) {
+    session.print("  record {:<6} at {:<12} {} images, {} resizes, {}\n", record.lsn,
+                  record.position_bytes, record.images, record.resizes,
+                  record.commit == 0 ? "uncommitted" : fmt::format("commit {}", record.commit));
+  }
+}
+
+ExitCode run_journal(Session& session, const JournalArguments& given) {
+  if (given.path.empty()) {
+    return session.wrong_use("PATH is missing");
+  }
+  const std::string path = find_journal(given);
+  const auto report =
+      inspect_journal(path, given.verify ? JournalCheck::kImages : JournalCheck::kHeaders);
+  if (!report) {
+    session.report(report.error());
+    return ExitCode::kFailed;
+  }
+  if (session.is_json()) {
+    write_report(session.json(), path, *report, given);
+  } else {
+    print_report(session, path, *report, given);
+  }
+  return ExitCode::kDone;
+}
+
+// Where the journal's files are: the one that was named, or as it knows them.
+std::vector<std::string> files_of(const JournalReport& report, const std::string& path,
+                                  const std::string& journal) {
+  if (report.files.size() <= 1 && path != journal) {
+    return {path};
+  }
+  std::vector<std::string> paths;
+  for (const JournalFileReport& file : report.files) {
+    paths.push_back(file.path);
+  }
+  return paths;
+}
+
+Result<JournalStats> recover(const std::vector<std::string>& paths, const std::string& journal,
+                             const JournalReport& report) {
+  const JournalFileOptions options{
+      .path = journal,
+      .journal = {.page_bytes = report.page_bytes, .checkpointing = Checkpointing::kOnDemand}};
+  const auto opened = QUIRE_TRY(open_journal(paths, options));
+  const JournalStats stats = opened->stats();
+  QUIRE_TRY(opened->close());
+  return stats;
+}
+
+ExitCode run_recover(Session& session, const JournalArguments& given) {
+  if (given.path.empty()) {
+    return session.wrong_use("FILE is missing");
+  }
+  const std::string journal = find_journal(given);
+  const auto report = inspect_journal(journal, JournalCheck::kHeaders);
+  if (!report) {
+    session.report(report.error());
+    return ExitCode::kFailed;
+  }
+  const std::vector<std::string> paths = files_of(*report, given.path, journal);
+  const auto stats = recover(paths, journal, *report);
+  if (!stats) {
+    session.report(stats.error());
+    return ExitCode::kFailed;
+  }
+  if (session.is_json()) {
+    session.json().member_path("journal", journal);
+    session.json().member("last_commit", stats->last_commit);
+    session.json().member("recovered_commits", stats->recovered_commits);
+    session.json().member("recovered_pages", stats->recovered_pages);
+    session.json().key("files").begin_array();
+    for (const std::string& path : paths) {
+      session.json().begin_object();
+      session.json().member_path("path", path);
+      session.json().end_object();
+    }
+    session.json().end_array();
+    return ExitCode::kDone;
+  }
+  for (const std::string& path : paths) {
+    session.print("{} is at commit {}\n", session.paint()(Tone::kStrong, session.name(path)),
+                  stats->last_commit);
+  }
+  session.print("{} and {} were brought from the journal\n",
+                count_of(stats->recovered_commits, "commit", "commits"),
+                count_of(stats->recovered_pages, "page", "pages"));
+  return ExitCode::kDone;
+}
+
+}  // namespace
+
+void add_journal(CLI::App& app, Session& session) {
+  const auto given = std::make_shared<JournalArguments>();
+  CLI::App& verb = session.add_verb(
+      app,
+      {.name = "journal",
+       .summary = "Show what is in a journal, and check that it is whole.",
+       .example = "quire journal table.db\n  quire journal --verify table.db.quire-journal"},
+      [given](Session& running) { return run_journal(running, *given); });
+  verb.add_option("PATH", given->path, "A journal, or a file that has one beside it");
+  verb.add_flag("--verify", given->verify, "Read every image and compare its checksum");
+  verb.add_flag("--records", given->records, "List the records");
+}
+
+void add_recover(CLI::App& app, Session& session) {
+  const auto given = std::make_shared<JournalArguments>();
+  CLI::App& verb = session.add_verb(
+      app,
+      {.name = "recover",
+       .summary = "Bring the files of a journal to the last commit, and leave it clean.",
+       .example = "quire recover table.db\n  quire recover --journal bank.journal accounts.db"},
+      [given](Session& running) { return run_recover(running, *given); });
+  verb.add_option("FILE", given->path, "A file that has a journal, or a journal");
+  verb.add_option("--journal", given->journal_path, "Where its journal is")->option_text("PATH");
+}
+
+}  // namespace quire::cli

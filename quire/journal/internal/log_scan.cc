@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quire/journal/internal/log_scan.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "quire/io/records.h"
+
+namespace quire::internal {
+namespace {
+
+constexpr std::uint64_t kWindowBytesMin = 64 * 1024;
+constexpr std::uint64_t kWindowBytesMax = 1024 * 1024;
+static_assert(kWindowBytesMax >= kRecordHeaderBytesMax);
+
+Error too_short(const Store& log) {
+  return make_error(Errc::kTruncated, "open journal", log.name(),
+                    "it is shorter than a journal of its kind",
+                    "restore it from a copy together with its files");
+}
+
+// A window on the circle that grows while it is read in sequence.
+class CircleReader {
+ public:
+  CircleReader(Store& log, const Superblock& superblock)
+      : log_(log), superblock_(superblock), memory_(kWindowBytesMax) {}
+
+  // The bytes from a position on: as many as were asked for, fewer only at the end of the circle.
+  Result<std::span<const std::byte>> bytes_at(std::uint64_t position, std::uint64_t length_bytes) {
+    length_bytes = std::min(length_bytes, superblock_.log_bytes - position);
+    if (position < start_ || position + length_bytes > start_ + filled_) {
+      QUIRE_TRY(fill(position, length_bytes));
+    }
+    return std::span<const std::byte>(memory_.begin() + (position - start_), length_bytes);
+  }
+
+  Result<std::optional<RecordHeader>> header_at(std::uint64_t position) {
+    const auto block = QUIRE_TRY(bytes_at(position, kBlockBytes));
+    const std::optional<std::uint64_t> header_bytes = peek_header_bytes(block, superblock_);
+    if (!header_bytes || *header_bytes > superblock_.log_bytes - position) {
+      return std::optional<RecordHeader>();
+    }
+    return decode_record_header(QUIRE_TRY(bytes_at(position, *header_bytes)), superblock_,
+                                position);
+  }
+
+ private:
+  Result<void> fill(std::uint64_t position, std::uint64_t length_bytes) {
+    const bool is_sequential = position >= start_ && position <= start_ + filled_;
+    window_bytes_ = is_sequential ? std::min(2 * window_bytes_, kWindowBytesMax) : kWindowBytesMin;
+    const std::uint64_t wanted =
+        std::min(std::max(window_bytes_, length_bytes), superblock_.log_bytes - position);
+    filled_ = 0;
+    const std::uint64_t got =
+        QUIRE_TRY(log_.read(kCircleOffsetBytes + position, std::span(memory_.begin(), wanted)));
+    if (got < length_bytes) {
+      return fail(too_short(log_));
+    }
+    start_ = position;
+    filled_ = got;
+    return {};
+  }
+
+  Store& log_;
+  const Superblock& superblock_;
+  RecordBuffer memory_;
+  std::uint64_t start_ = 0;
+  std::uint64_t filled_ = 0;
+  std::uint64_t window_bytes_ = kWindowBytesMin;
+};
+
+std::uint64_t position_after(const ScannedRecord& record, const Superblock& superblock) {
+  return next_record_position(
+      record.header.position_bytes + record.length_bytes(superblock.page_bytes), superblock);
+}
+
+Result<std::vector<ScannedRecord>> scan_headers(CircleReader& reader,
+                                                const Superblock& superblock) {
+  std::vector<ScannedRecord> records;
+  std::uint64_t position = superblock.tail_position_bytes;
+  std::uint64_t lsn = superblock.tail_lsn;
+  std::uint64_t left_bytes = superblock.log_bytes;
+  while (true) {
+    std::optional<RecordHeader> header = QUIRE_TRY(reader.header_at(position));
+    if (!header || header->lsn != lsn) {
+      return records;
+    }
+    ScannedRecord record{.header = std::move(*header)};
+    record.header_bytes =
+        record_header_bytes(record.header.marks.size(), record.header.images.size());
+    // A whole circle of records that follow each other is the most that a writer leaves.
+    const std::uint64_t next = position_after(record, superblock);
+    const std::uint64_t taken_bytes =
+        next > position ? next - position : superblock.log_bytes - position + next;
+    if (taken_bytes > left_bytes) {
+      return records;
+    }
+    left_bytes -= taken_bytes;
+    position = next;
+    ++lsn;
+    records.push_back(std::move(record));
+  }
+}
+
+// Whether, where the record after `position` may begin, there is one that says that this LSN was
+// durable.
+Result<bool> is_known_durable(CircleReader& reader, const Superblock& superblock,
+                              std::uint64_t position, std::uint64_t lsn) {
+  const std::uint64_t reach = kRecordHeaderBytesMax + kRecordImagesMax * superblock.page_bytes;
+  const auto look = [&](std::uint64_t from, std::uint64_t to) -> Result<bool> {
+    for (std::uint64_t at = from; at + kBlockBytes <= std::min(to, superblock.log_bytes);
+         at += kBlockBytes) {
+      const std::optional<RecordHeader> header = QUIRE_TRY(reader.header_at(at));
+      if (header && header->lsn > lsn && header->durable_lsn >= lsn) {
+        return true;
+      }
+    }
+    return false;
+  };
+  if (QUIRE_TRY(look(position + kBlockBytes, position + reach))) {
+    return true;
+  }
+  // It may have been the last one before the end, too.
+  return position + reach > superblock.log_bytes ? look(0, reach) : Result<bool>(false);
+}
+
+Error damaged(const Store& log, std::uint64_t lsn) {
+  return make_error(Errc::kCorrupt, "open journal", log.name(),
+                    "record " + std::to_string(lsn) +
+                        " was durable and is damaged: what was committed from there on is lost",
+                    "restore the journal and its files from a copy");
+}
+
+}  // namespace
+
+Result<Superblock> read_superblock(Store& log) {
+  if (QUIRE_TRY(log.size_bytes()) < kCircleOffsetBytes) {
+    return fail(too_short(log));
+  }
+  const RecordBuffer memory(kCircleOffsetBytes);
+  const std::span<std::byte> slots(memory.begin(), kCircleOffsetBytes);
+  if (QUIRE_TRY(log.read(0, slots)) < slots.size()) {
+    return fail(too_short(log));
+  }
+  const auto first = decode_superblock(slots.first(kSlotBytes), log.name());
+  const auto second = decode_superblock(slots.last(kSlotBytes), log.name());
+  for (const auto& slot : {first, second}) {
+    // Whatever the other one says: it is older.
+    if (!slot && slot.error().code() == Errc::kNewerVersion) {
+      return fail(slot.error());
+    }
+  }
+  if (!first && !second) {
+    return fail(first.error());
+  }
+  const bool is_first = first && (!second || first->generation > second->generation);
+  Superblock chosen = is_first ? *first : *second;
+  if (QUIRE_TRY(log.size_bytes()) < kCircleOffsetBytes + chosen.log_bytes) {
+    return fail(too_short(log));
+  }
+  return chosen;
+}
+
+Result<bool> has_good_images(Store& log, const Superblock& superblock,
+                             const ScannedRecord& record) {
+  const std::uint64_t at_once = std::max<std::uint64_t>(kWindowBytesMax / superblock.page_bytes, 1);
+  const RecordBuffer memory(at_once * superblock.page_bytes);
+  const std::vector<LogImage>& images = record.header.images;
+  for (std::size_t first = 0; first < images.size(); first += at_once) {
+    const std::size_t count = std::min<std::size_t>(at_once, images.size() - first);
+    const std::span<std::byte> bytes(memory.begin(), count * superblock.page_bytes);
+    const std::uint64_t offset = kCircleOffsetBytes + record.header.position_bytes +
+                                 record.header_bytes + first * superblock.page_bytes;
+    if (QUIRE_TRY(log.read(offset, bytes)) < bytes.size()) {
+      return fail(too_short(log));
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto page = bytes.subspan(i * superblock.page_bytes, superblock.page_bytes);
+      if (checksum_of(page) != images[first + i].checksum) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+Result<std::vector<ScannedRecord>> scan_log(Store& log, const Superblock& superblock,
+                                            Verification verification) {
+  if (superblock.is_clean) {
+    return std::vector<ScannedRecord>();
+  }
+  CircleReader reader(log, superblock);
+  std::vector<ScannedRecord> records = QUIRE_TRY(scan_headers(reader, superblock));
+  const std::uint64_t end_position =
+      records.empty() ? superblock.tail_position_bytes : position_after(records.back(), superblock);
+  std::uint64_t durable_lsn = 0;
+  for (const ScannedRecord& record : records) {
+    durable_lsn = std::max(durable_lsn, record.header.durable_lsn);
+  }
+  for (std::size_t i = 0; verification == Verification::kImages && i < records.size(); ++i) {
+    if (records[i].header.lsn > durable_lsn &&
+        !QUIRE_TRY(has_good_images(log, superblock, records[i]))) {
+      records.resize(i);
+    }
+  }
+  const std::uint64_t missing_lsn = superblock.tail_lsn + records.size();
+  if (QUIRE_TRY(is_known_durable(reader, superblock, end_position, missing_lsn))) {
+    return fail(damaged(log, missing_lsn));
+  }
+  return records;
+}
+
+}  // namespace quire::internal

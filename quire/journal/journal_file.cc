@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quire/journal/journal_file.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <optional>
+#include <utility>
+
+#include "quire/base/page_window.h"
+#include "quire/io/file.h"
+#include "quire/journal/internal/log_scan.h"
+#include "quire/sys/byte_lock.h"
+#include "quire/sys/descriptor.h"
+#include "quire/sys/directory.h"
+#include "quire/sys/file.h"
+#include "quire/sys/metadata.h"
+#include "quire/sys/proc_files.h"
+#include "quire/sys/process.h"
+
+namespace quire {
+namespace {
+
+const std::string kAttribute = "user.quire.journal";
+// Beyond every journal's end: tells others the number of the process that has it open.
+constexpr std::uint64_t kSignOffsetBytes = kFileOffsetMax - 1;
+
+std::string text_of(const JournalUuid& uuid) {
+  std::string text;
+  for (const std::byte byte : uuid) {
+    text += fmt::format("{:02x}", static_cast<unsigned>(byte));
+  }
+  return text;
+}
+
+std::string mark_of(const JournalUuid& uuid, std::size_t number) {
+  return fmt::format("{} {}", text_of(uuid), number);
+}
+
+bool has_no_attributes(sys::Errno error) {
+  return error.value == EOPNOTSUPP || error.value == ENOSYS;
+}
+
+// What a file says about its journal; nothing: none, or the file system cannot say.
+Result<std::optional<std::string>> read_mark(const File& file) {
+  const sys::Outcome<std::string> mark = sys::attribute(file.fd(), kAttribute);
+  if (mark) {
+    return std::optional<std::string>(*mark);
+  }
+  if (mark.error().value == ENODATA || has_no_attributes(mark.error())) {
+    return std::optional<std::string>();
+  }
+  return fail(sys::to_error(mark.error(), "read attribute " + kAttribute, file.name()));
+}
+
+class FileGuard final : public JournalGuard {
+ public:
+  // `remark`: what explain() says of the log.
+  FileGuard(sys::Descriptor lock, const JournalUuid& uuid, std::string remark)
+      : lock_(std::move(lock)), uuid_(uuid), remark_(std::move(remark)) {}
+
+  Result<void> enter_file(Store& store, std::size_t number) override {
+    const auto* const file = dynamic_cast<File*>(&store);
+    if (file == nullptr) {
+      return {};
+    }
+    const std::string mark = mark_of(uuid_, number);
+    const std::optional<std::string> found = QUIRE_TRY(read_mark(*file));
+    if (found && !found->starts_with(text_of(uuid_))) {
+      return fail(belongs_to_another(*file));
+    }
+    const sys::Outcome<void> set = found ? sys::set_attribute(file->fd(), kAttribute, mark)
+                                         : sys::add_attribute(file->fd(), kAttribute, mark);
+    if (!set && has_no_attributes(set.error())) {
+      remark_ += (remark_.empty() ? "" : "; ") + file->name() +
+                 ": its file system has no user attributes: a journal that is lost goes unnoticed";
+      return {};
+    }
+    if (!set && set.error().value == EEXIST) {
+      return fail(belongs_to_another(*file));
+    }
+    if (!set) {
+      return fail(sys::to_error(set.error(), "set attribute " + kAttribute, file->name()));
+    }
+    marked_.push_back(&store);
+    return store.sync(Durability::kAll);
+  }
+
+  Result<void> leave_clean() override {
+    for (Store* const store : std::exchange(marked_, {})) {
+      const auto* const file = dynamic_cast<File*>(store);
+      const auto removed = sys::remove_attribute(file->fd(), kAttribute);
+      if (!removed && removed.error().value != ENODATA) {
+        return fail(sys::to_error(removed.error(), "remove attribute " + kAttribute, file->name()));
+      }
+      QUIRE_TRY(store->sync(Durability::kAll));
+    }
+    return {};
+  }
+
+  [[nodiscard]] std::string explain() const override { return remark_; }
+
+  static Error belongs_to_another(const File& file) {
+    return make_error(Errc::kChanged, "open journal", file.name(),
+                      "the file belongs to another journal, which may have its last commits",
+                      "open it with that one; remove the attribute " + kAttribute +
+                          " to give up what is in there");
+  }
+
+ private:
+  const sys::Descriptor lock_;
+  const JournalUuid uuid_;
+  std::vector<Store*> marked_;
+  std::string remark_;
+};
+
+Error in_use(const std::string& path, int fd) {
+  std::string who = "another process";
+  const auto sign = sys::find_byte_lock(fd, kSignOffsetBytes);
+  if (sign && *sign && (*sign)->pid > 0) {
+    std::string name =
+        sys::read_proc_file(fmt::format("/proc/{}/comm", (*sign)->pid).c_str()).value_or("");
+    name.erase(std::remove(name.begin(), name.end(), '\n'), name.end());
+    who = fmt::format("process {} ({})", (*sign)->pid, name);
+  }
+  return Error({.code = std::make_error_code(std::errc::device_or_resource_busy),
+                .operation = "open journal",
+                .subject = path,
+                .cause = who + " has it open",
+                .remedy = "one process at a time can commit to a file"});
+}
+
+Result<sys::Descriptor> lock_path(const std::string& path, bool create) {
+  sys::Outcome<sys::Descriptor> opened =
+      sys::open_file(path.c_str(), {.write = true, .create = create});
+  if (!opened) {
+    return fail(sys::to_error(opened.error(), "open journal", path));
+  }
+  if (const auto locked = sys::lock_file(opened->get()); !locked) {
+    return fail(locked.error().value == EWOULDBLOCK
+                    ? in_use(path, opened->get())
+                    : sys::to_error(locked.error(), "lock journal", path));
+  }
+  return std::move(*opened);
+}
+
+Result<std::shared_ptr<File>> open_log(const std::string& path, WriteThrough through) {
+  return std::shared_ptr<File>(QUIRE_TRY(
+      open_file(path, {.writable = true, .cache = CacheUse::kBypass, .write_through = through})));
+}
+
+// Under another name until it is whole and durable. Returns its lock.
+Result<sys::Descriptor> make_journal(const std::string& path, const JournalOptions& options) {
+  const std::string unfinished = path + ".new";
+  sys::Descriptor lock = QUIRE_TRY(lock_path(unfinished, true));
+  JournalUuid uuid{};
+  if (const auto drawn = sys::draw_random(uuid); !drawn) {
+    return fail(sys::to_error(drawn.error(), "make journal", path));
+  }
+  const Result<void> formatted =
+      Journal::format(*QUIRE_TRY(open_log(unfinished, WriteThrough::kOnSync)), uuid, options);
+  if (!formatted) {
+    static_cast<void>(sys::unlink_path(unfinished.c_str()));  // Why it failed counts.
+    return fail(formatted.error().about("make journal", path));
+  }
+  if (const auto renamed = sys::rename_path(unfinished.c_str(), path.c_str()); !renamed) {
+    return fail(sys::to_error(renamed.error(), "make journal", path));
+  }
+  QUIRE_TRY(sys::sync_parent_directory(path));
+  return lock;
+}
+
+Error missing(const std::string& path, const File& file) {
+  return Error({.code = std::make_error_code(std::errc::no_such_file_or_directory),
+                .operation = "open journal",
+                .subject = path,
+                .cause = file.name() + " needs its journal, which may have its last commits",
+                .remedy = "bring the journal back, or name it; remove the attribute " + kAttribute +
+                          " to give up what is in there"});
+}
+
+// The lock of the journal, which is there afterwards.
+Result<sys::Descriptor> find_or_make(const std::string& path, const std::vector<JournalFile>& files,
+                                     const JournalOptions& options) {
+  const auto status = sys::path_status(path.c_str(), false);
+  if (status) {
+    return lock_path(path, false);
+  }
+  if (status.error().value != ENOENT) {
+    return fail(sys::to_error(status.error(), "open journal", path));
+  }
+  for (const JournalFile& file : files) {
+    const auto& data = dynamic_cast<const File&>(*file.store);
+    if (QUIRE_TRY(read_mark(data))) {
+      return fail(missing(path, data));
+    }
+  }
+  return make_journal(path, options);
+}
+
+// A file that carries this journal's mark and number is the file of that number, wherever a copy
+// of both has come from.
+Result<void> recognise(std::vector<JournalFile>& files, const internal::Superblock& superblock) {
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    const auto& data = dynamic_cast<const File&>(*files[i].store);
+    const std::optional<std::string> mark = QUIRE_TRY(read_mark(data));
+    if (mark && !mark->starts_with(text_of(superblock.uuid))) {
+      return fail(FileGuard::belongs_to_another(data));
+    }
+    if (mark == mark_of(superblock.uuid, i) && i < superblock.files.size()) {
+      files[i].identity = superblock.files[i].identity;
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string journal_path_of(const std::string& path) {
+  return path + ".quire-journal";
+}
+
+Result<JournalFile> open_journal_file(const std::string& path, bool create) {
+  std::shared_ptr<File> file =
+      QUIRE_TRY(open_file(path, {.writable = true, .create = create, .cache = CacheUse::kBypass}));
+  const auto status = sys::file_status(file->fd());
+  if (!status) {
+    return fail(sys::to_error(status.error(), "open journal", path));
+  }
+  FileIdentity identity{};
+  for (std::size_t i = 0; i < sizeof(status->inode); ++i) {
+    identity.at(i) = static_cast<std::byte>(status->inode >> (8 * i));
+  }
+  std::error_code ignored;  // Then the path stays as it was given: it is a hint.
+  const std::string name = std::filesystem::absolute(path, ignored).lexically_normal().string();
+  return JournalFile{
+      .store = std::move(file), .identity = identity, .name = name.empty() ? path : name};
+}
+
+Result<std::unique_ptr<Journal>> open_journal(const std::vector<std::string>& paths,
+                                              const JournalFileOptions& options) {
+  if (paths.empty()) {
+    return fail(Error({.code = std::make_error_code(std::errc::invalid_argument),
+                       .operation = "open journal",
+                       .subject = options.path,
+                       .cause = "it needs a file"}));
+  }
+  JournalParts parts;
+  for (const std::string& path : paths) {
+    parts.files.push_back(QUIRE_TRY(open_journal_file(path, options.create)));
+  }
+  const std::string path = options.path.empty() ? journal_path_of(paths[0]) : options.path;
+  sys::Descriptor lock = QUIRE_TRY(find_or_make(path, parts.files, options.journal));
+  const std::shared_ptr<File> log = QUIRE_TRY(open_log(path, WriteThrough::kOnSync));
+  parts.log = log;
+  parts.durable_log = QUIRE_TRY(open_log(path, WriteThrough::kEachWrite));
+  // Last, since it goes with the first descriptor of the journal that this process closes. Where
+  // there are no such locks, others are refused all the same, only not told by whom.
+  static_cast<void>(sys::lock_byte_shared(lock.get(), kSignOffsetBytes, sys::LockHolder::kProcess));
+  const internal::Superblock superblock = QUIRE_TRY(internal::read_superblock(*parts.log));
+  QUIRE_TRY(recognise(parts.files, superblock));
+  parts.guard = std::make_shared<FileGuard>(std::move(lock), superblock.uuid,
+                                            log->is_direct() ? "" : log->explain());
+  return Journal::open(std::move(parts), options.journal);
+}
+
+}  // namespace quire

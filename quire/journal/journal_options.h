@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// journal_options: what can be chosen about a Journal, and who its files are.
+//
+//   log_bytes    bounds the disk space of the journal, the memory of its index (about 2 % of it),
+//                the time of recovery, and what can be uncommitted or held by a snapshot at a time
+//   page_bytes   the unit of atomic images; that of the journal on disk counts once there is one
+//
+// Thread-safety: plain values.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+#include "quire/base/units.h"
+
+namespace quire {
+
+// Which journal it is; drawn at random when it is made.
+using JournalUuid = std::array<std::byte, 16>;
+// Which file it is: two with the same identity are the same file. How it is found out depends on
+// who opens the file; see journal_file.h.
+using FileIdentity = std::array<std::byte, 16>;
+
+inline constexpr std::size_t kJournalFilesMax = 31;  // They fit into a superblock.
+inline constexpr std::uint64_t kJournalPageBytesMax = 64 * 1024;
+inline constexpr std::uint64_t kLogBytesMin = 64 * 1024;
+
+enum class Checkpointing : std::uint8_t {
+  kBackground,  // A thread of the journal, "quire-journal", begins when the log is half full.
+  kOnDemand,    // Only checkpoint(), close(), and a commit that finds the log full.
+};
+
+struct JournalOptions {
+  std::uint64_t page_bytes = 4096;    // A power of two from 4096 to kJournalPageBytesMax.
+  std::uint64_t log_bytes = 256_MiB;  // Rounded up to pages; at least kLogBytesMin and 16 pages.
+  Checkpointing checkpointing = Checkpointing::kBackground;
+  // How long a commit or write waits for space that others hold: a snapshot, uncommitted changes.
+  std::chrono::milliseconds full_wait_max{10'000};
+};
+
+}  // namespace quire

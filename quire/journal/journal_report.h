@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// journal_report: what is in a journal, without opening it for use: for `quire journal` and for
+// whoever wants to know before recovering. Nothing is changed.
+//
+// Thread-safety: any thread. A journal that is in use may change meanwhile: what is read then can
+//                look like damage.
+// Errors:        those of reading; kCorrupt, kNewerVersion, kTruncated as Journal::open() gives
+//                them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "quire/base/result.h"
+#include "quire/journal/journal_options.h"
+
+namespace quire {
+
+enum class JournalCheck : std::uint8_t {
+  kHeaders,  // Fast: a torn record at the end counts as whole.
+  kImages,   // Every image is read and compared with its checksum.
+};
+
+struct JournalRecordReport {
+  std::uint64_t lsn = 0;
+  std::uint64_t commit = 0;  // 0: uncommitted changes.
+  std::uint64_t position_bytes = 0;
+  std::uint64_t length_bytes = 0;
+  std::uint64_t images = 0;
+  std::uint64_t resizes = 0;
+  std::uint64_t files_committed = 0;
+};
+
+struct JournalFileReport {
+  std::string path;              // As it was opened; may be empty.
+  std::uint64_t size_bytes = 0;  // After recovery.
+};
+
+struct JournalReport {
+  JournalUuid uuid{};
+  std::uint64_t page_bytes = 0;
+  std::uint64_t log_bytes = 0;
+  std::uint64_t generation = 0;
+  std::uint64_t epoch = 0;
+  std::uint64_t tail_position_bytes = 0;
+  bool is_clean = false;
+  std::uint64_t checkpointed_commit = 0;
+  std::uint64_t last_commit = 0;
+  std::uint64_t used_bytes = 0;  // By the records below.
+  std::vector<JournalFileReport> files;
+  std::vector<JournalRecordReport> records;  // From the tail on.
+};
+
+[[nodiscard]] Result<JournalReport> inspect_journal(const std::string& journal_path,
+                                                    JournalCheck check);
+
+}  // namespace quire

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""quire journal and quire recover, driven from outside, on journals that a crash left."""
+import os
+import subprocess
+
+from command import CommandTest, main, run, run_json
+
+FIXTURE = os.environ["QUIRE_JOURNAL_FIXTURE"]
+PAGE = 4096
+
+
+class JournalTest(CommandTest):
+    def crashed(self, *names, commits=3):
+        """Files whose commits are all in their journal still, with one more page uncommitted."""
+        paths = [self.path(name) for name in names]
+        subprocess.run([FIXTURE, str(commits), *paths], check=True, timeout=60)
+        return paths
+
+    def committed(self, commits=3):
+        return b"".join(bytes([ord("0") + i]) * PAGE for i in range(commits))
+
+    def read(self, path):
+        with open(path, "rb") as file:
+            return file.read()
+
+    def test_it_shows_what_a_crash_left_and_changes_nothing(self):
+        path, = self.crashed("data")
+        before = self.read(path + ".quire-journal")
+        for arguments in ([path], [path + ".quire-journal"], [path, "--verify"]):
+            document = run_json("journal", *arguments)
+            self.assertEqual(document["exit_code"], 0)
+            self.assertFalse(document["is_clean"])
+            self.assertEqual((document["checkpointed_commit"], document["last_commit"]), (0, 3))
+            self.assertEqual(document["files"],
+                             [{"path": os.path.abspath(path), "size_bytes": 3 * PAGE}])
+            self.assertEqual([record["commit"] for record in document["records"]],
+                             [None, 1, None, 2, None, 3, None])
+            self.assertEqual(document["used_bytes"],
+                             sum(record["length_bytes"] for record in document["records"]))
+        self.assertEqual(self.read(path + ".quire-journal"), before)
+        self.assertEqual(self.read(path), b"")
+
+    def test_the_text_names_commits_files_and_records(self):
+        path, = self.crashed("data")
+        out = run("journal", path, "--records", "--verify").stdout.decode()
+        for part in ("has commits that are not in the files", "0 to 3", "every checksum is right",
+                     "12,288 bytes after the last commit", "commit 3", "uncommitted"):
+            self.assertIn(part, out)
+
+    def test_recover_brings_the_file_to_the_last_commit(self):
+        path, = self.crashed("data")
+        document = run_json("recover", path)
+        self.assertEqual((document["recovered_commits"], document["recovered_pages"]), (3, 3))
+        self.assertEqual(self.read(path), self.committed())
+        self.assertTrue(run_json("journal", path)["is_clean"])
+        self.assertNotIn("user.quire.journal", os.listxattr(path))
+        again = run_json("recover", path)
+        self.assertEqual((again["recovered_commits"], again["last_commit"]), (0, 3))
+
+    def test_recover_finds_all_files_of_a_journal(self):
+        paths = self.crashed("a", "b", commits=2)
+        journal = paths[0] + ".quire-journal"
+        out = run("recover", journal)
+        self.assertEqual(out.returncode, 0, out.stderr)
+        for path in paths:
+            self.assertEqual(self.read(path), self.committed(2))
+
+    def test_recover_takes_a_journal_from_elsewhere(self):
+        path, = self.crashed("data")
+        elsewhere = self.path("moved")
+        os.rename(path + ".quire-journal", elsewhere)
+        self.assert_error(run("recover", path), "data", code=1)
+        self.assertEqual(run("recover", path, "--journal", elsewhere).returncode, 0)
+        self.assertEqual(self.read(path), self.committed())
+
+    def test_damage_is_an_error(self):
+        path, = self.crashed("data")
+        journal = path + ".quire-journal"
+        with open(journal, "r+b") as file:
+            file.seek(32768 + PAGE + 100)  # The first image.
+            file.write(b"x")
+        self.assertEqual(run("journal", journal).returncode, 0)
+        self.assert_error(run("journal", journal, "--verify"), "record 1 is damaged", code=1)
+        self.assert_error(run("recover", path), "checksum", code=1)
+
+    def test_what_is_no_journal_is_refused(self):
+        for content in (b"", b"x" * 100_000):
+            path = self.write("none", content)
+            for verb in ("journal", "recover"):
+                self.assert_error(run(verb, path), "none", code=1)
+        self.assert_error(run("journal"), "PATH", code=2)
+        self.assert_error(run("recover"), "FILE", code=2)
+
+
+if __name__ == "__main__":
+    main()
