@@ -169,7 +169,17 @@ std::string CrashSearch::judge(const Contents& files, std::uint64_t mark) const 
       return "";
     }
   }
-  return fmt::format("neither generation {} nor the next", mark);
+  // What is wrong with it, seen from the next one.
+  const Contents& wanted = generations_[std::min<std::uint64_t>(mark + 1, generations_.size() - 1)];
+  std::string text = fmt::format("neither generation {} nor the next", mark);
+  for (std::size_t file = 0; file < files.size(); ++file) {
+    const auto [seen, expected] = std::ranges::mismatch(files[file], wanted[file]);
+    if (seen != files[file].end() || expected != wanted[file].end()) {
+      text += fmt::format("; file {}: {} bytes instead of {}, wrong from {} on", file,
+                          files[file].size(), wanted[file].size(), seen - files[file].begin());
+    }
+  }
+  return text;
 }
 
 std::string CrashSearch::recover_and_judge(CrashDisk& disk, std::uint64_t mark) const {

@@ -56,9 +56,17 @@ void Replay::replay(const ScannedRecord& record) {
     position += superblock_.page_bytes;
   }
   for (const LogMark& mark : record.header.marks) {
-    if (mark.kind == MarkKind::kCommit) {
+    if (mark.kind != MarkKind::kCommit) {
+      continue;
+    }
+    PageIndex& index = enter(mark.file, mark.transaction).index;
+    if (record.header.commit <= superblock_.tail_commit) {
+      // In the file already, and so is what came after it up to there: the record is only here
+      // because an older one is needed. Sizes that it was written for are not those of the file.
+      index.roll_back();
+    } else {
       last_commit_ = std::max(last_commit_, record.header.commit);
-      enter(mark.file, mark.transaction).index.commit(record.header.commit, {});
+      index.commit(record.header.commit, {});
     }
   }
   space_->set_commit(lsn, record.header.is_commit() ? record.header.commit : 0);
