@@ -66,6 +66,8 @@ TEST_F(CheckpointedRecordTest, IsNotReplayed) {
   ASSERT_TRUE(file(0).resize(8 * internal::kTestPageBytes).has_value());
   ASSERT_TRUE(commit_first().has_value());
   ASSERT_TRUE(journal_->checkpoint().has_value());
+  write_page(1, 0x22);  // What the next checkpoint gives back, so that it moves the tail.
+  ASSERT_TRUE(commit_first().has_value());
   write_page(0, 0x11, 1);
   write_page(3, 0x75);
   ASSERT_TRUE(commit_first().has_value());
