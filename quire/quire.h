@@ -12,6 +12,7 @@
 //   BatchReader                  pointer if resident, batch if not     quire/io/batch_reader.h
 //   RecordWriter, RecordReader   small pieces, gathered                quire/io/records.h
 //   Pager, PagedArea, Pin        files larger than memory, bounded     quire/pager/pager.h
+//   {.commit = kAtomic, ...}     all stores, or none, together  quire/tracked/tracked_mapping.h
 //   Journal, open_journal        all changes since a commit, or none   quire/journal/journal.h
 //   transfer, copy_file          bytes from here to there, uncopied    quire/transfer/transfer.h
 //   send_file, Receiver          a file to another process, resumed    quire/transfer/sender.h
@@ -19,6 +20,7 @@
 #pragma once
 
 #include "quire/base/check.h"
+#include "quire/base/commit.h"
 #include "quire/base/durability.h"
 #include "quire/base/error.h"
 #include "quire/base/mutex.h"
@@ -61,6 +63,8 @@
 #include "quire/pager/pager_stats.h"
 #include "quire/pager/pin.h"
 #include "quire/pager/survive_kill.h"
+#include "quire/tracked/tracked_mapping.h"
+#include "quire/tracked/tracked_options.h"
 #include "quire/transfer/copy.h"
 #include "quire/transfer/endpoint.h"
 #include "quire/transfer/exchange.h"

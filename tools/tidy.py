@@ -17,10 +17,10 @@ from functools import cached_property
 
 # The floors of docs/ARCHITECTURE.md. An include goes to a lower number or stays in its folder.
 FLOORS = {"base": 0, "sys": 1, "policy": 1, "sim": 1, "map": 2, "io": 2, "cache": 3, "journal": 3,
-          "transfer": 3, "ipc": 3, "pager": 4, "compare": 5, "cli": 6, "preload": 6}
+          "transfer": 3, "ipc": 3, "pager": 4, "tracked": 4, "compare": 5, "cli": 6, "preload": 6}
 # Folders whose every header a user gets with quire/quire.h. What stands between them and the kernel
 # (sys, policy, cache) comes along where it is needed.
-UMBRELLA_FOLDERS = {"base", "map", "io", "journal", "transfer", "ipc", "pager"}
+UMBRELLA_FOLDERS = {"base", "map", "io", "journal", "transfer", "ipc", "pager", "tracked"}
 
 KERNEL_HEADERS = re.compile(
     r"(sys|linux|asm|asm-generic|net|netinet|arpa)/.*|liburing\.h|"

@@ -32,11 +32,10 @@ Outcome<int> open_flags_of(int fd) noexcept {
 }
 
 // What statx states. A kernel without those fields states nothing, which is no error.
-Outcome<abi::Statx> ask(int fd) noexcept {
+Outcome<abi::Statx> ask(int fd, unsigned fields) noexcept {
   abi::Statx answer{};
   QUIRE_TRY(run_void(Call::kStatus, [&] {
-    return static_cast<int>(::syscall(SYS_statx, fd, "", AT_EMPTY_PATH,
-                                      abi::kStatxDioAlign | abi::kStatxDioReadAlign, &answer));
+    return static_cast<int>(::syscall(SYS_statx, fd, "", AT_EMPTY_PATH, fields, &answer));
   }));
   return answer;
 }
@@ -106,7 +105,7 @@ Outcome<DirectSupport> direct_support_of(int fd) noexcept {
   if (!direct) {
     return refuse(EINVAL);
   }
-  const abi::Statx answer = QUIRE_TRY(ask(fd));
+  const abi::Statx answer = QUIRE_TRY(ask(fd, abi::kStatxDioAlign | abi::kStatxDioReadAlign));
   if (internal::is_direct_refused(answer)) {
     return refuse(EOPNOTSUPP);
   }
@@ -123,6 +122,11 @@ Outcome<DirectSupport> direct_support_of(int fd) noexcept {
     }
   }
   return refuse(EINVAL);
+}
+
+Outcome<std::uint32_t> atomic_write_bytes_max(int fd) noexcept {
+  const abi::Statx answer = QUIRE_TRY(ask(fd, abi::kStatxWriteAtomic));
+  return (answer.mask & abi::kStatxWriteAtomic) != 0 ? answer.atomic_write_unit_max : 0;
 }
 
 Outcome<bool> is_direct(int fd) noexcept {

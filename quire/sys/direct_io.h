@@ -47,6 +47,10 @@ struct DirectSupport {
 //         the errno of the probe read (EIO) or of statx.
 [[nodiscard]] Outcome<DirectSupport> direct_support_of(int fd) noexcept;
 
+// The most that one direct write (RWF_ATOMIC) leaves whole or not there at all after a power cut,
+// as statx states it; 0: nothing is promised. Kernel: 6.11.
+[[nodiscard]] Outcome<std::uint32_t> atomic_write_bytes_max(int fd) noexcept;
+
 [[nodiscard]] Outcome<bool> is_direct(int fd) noexcept;
 // Switches O_DIRECT of the open file on or off. Errors: EINVAL where the file system has none.
 Outcome<void> set_direct(int fd, bool direct) noexcept;

@@ -14,6 +14,7 @@
 #include "quire/sys/call.h"
 #include "quire/sys/internal/kernel_abi.h"
 #include "quire/sys/internal/run.h"
+#include "quire/sys/private_pages.h"
 #include "quire/sys/user_fault.h"
 
 namespace quire::sys {
@@ -85,17 +86,6 @@ constexpr std::array kLadder = std::to_array<Rung>({
     {"userfaultfd(2), user mode only", FaultAccess::kUserMode, open_for_user_mode},
 });
 
-struct Opened {
-  Descriptor descriptor;
-  bool can_poison = false;
-};
-
-Outcome<Opened> climb(const Rung& rung, FaultDelivery delivery) noexcept {
-  Descriptor descriptor = QUIRE_TRY(rung.open());
-  const bool can_poison = QUIRE_TRY(shake_hands(descriptor.get(), delivery));
-  return Opened{.descriptor = std::move(descriptor), .can_poison = can_poison};
-}
-
 // "/dev/userfaultfd: ENOENT; userfaultfd(2): EPERM"
 void add_refusal(std::string& refusals, const Rung& rung, Errno cause) {
   refusals +=
@@ -107,11 +97,17 @@ bool is_shortage(Errno cause) noexcept {
   return cause.value == EMFILE || cause.value == ENFILE || cause.value == ENOMEM;
 }
 
-Error refusal_of_all(const std::string& refusals, Errno last) {
+// What to say when no rung will do.
+struct Wanted {
+  const char* subject;
+  const char* too_old;  // The cause, when the kernel knows userfaultfd and not this.
+  const char* remedy;
+};
+
+Error refusal_of_all(const Wanted& wanted, const std::string& refusals, Errno last) {
   if (last.value == EINVAL) {
-    return make_error(Errc::kUnsupported, "userfaultfd", "shared memory",
-                      "this kernel cannot write-protect it: " + refusals,
-                      "run Linux 5.19 or later, or map the file by the kernel");
+    return make_error(Errc::kUnsupported, "userfaultfd", wanted.subject,
+                      fmt::format("{}: {}", wanted.too_old, refusals), wanted.remedy);
   }
   return make_error(Errc::kUnsupported, "userfaultfd", "this process",
                     "the kernel forbids every way: " + refusals,
@@ -120,30 +116,65 @@ Error refusal_of_all(const std::string& refusals, Errno last) {
                     "seccomp profile");
 }
 
-}  // namespace
+struct Opened {
+  Descriptor descriptor;
+  FaultAccess access = FaultAccess::kFull;
+  bool can_poison = false;  // What the handshake said.
+  std::string explanation;
+};
 
-Result<UserFault> open_user_fault(const UserFaultOptions& options) {
+// The first rung that holds and shakes hands: `shake` takes a descriptor and gives Outcome<bool>.
+template <typename Shake>
+Result<Opened> climb(const Wanted& wanted, Shake&& shake) {
   std::string refusals;
   Errno last;
   for (const Rung& rung : kLadder) {
-    Outcome<Opened> opened = climb(rung, options.delivery);
-    if (opened) {
-      UserFault faults;
-      faults.descriptor_ = std::move(opened->descriptor);
-      faults.access_ = rung.access;
-      faults.delivery_ = options.delivery;
-      faults.can_poison_ = opened->can_poison;
-      faults.explanation_ =
-          refusals.empty() ? rung.name : fmt::format("{} ({})", rung.name, refusals);
-      return faults;
+    Outcome<Descriptor> opened = rung.open();
+    const Outcome<bool> shaken = opened ? shake(opened->get()) : refuse(opened.error().value);
+    if (shaken) {
+      return Opened{.descriptor = std::move(*opened),
+                    .access = rung.access,
+                    .can_poison = *shaken,
+                    .explanation =
+                        refusals.empty() ? rung.name : fmt::format("{} ({})", rung.name, refusals)};
     }
-    last = opened.error();
+    last = shaken.error();
     if (is_shortage(last)) {
       return fail(to_error(last, "userfaultfd", rung.name));
     }
     add_refusal(refusals, rung, last);
   }
-  return fail(refusal_of_all(refusals, last));
+  return fail(refusal_of_all(wanted, refusals, last));
+}
+
+}  // namespace
+
+Result<UserFault> open_user_fault(const UserFaultOptions& options) {
+  constexpr Wanted kWanted{.subject = "shared memory",
+                           .too_old = "this kernel cannot write-protect it",
+                           .remedy = "run Linux 5.19 or later, or map the file by the kernel"};
+  Opened opened =
+      QUIRE_TRY(climb(kWanted, [&](int fd) { return shake_hands(fd, options.delivery); }));
+  UserFault faults;
+  faults.descriptor_ = std::move(opened.descriptor);
+  faults.access_ = opened.access;
+  faults.delivery_ = options.delivery;
+  faults.can_poison_ = opened.can_poison;
+  faults.explanation_ = std::move(opened.explanation);
+  return faults;
+}
+
+Result<StoreNotes> StoreNotes::open() {
+  constexpr Wanted kWanted{.subject = "private memory",
+                           .too_old = "this kernel cannot note stores",
+                           .remedy = "run Linux 6.7 or later"};
+  Opened opened = QUIRE_TRY(climb(kWanted, [](int fd) {
+    return ask_for(fd, abi::kUffdFeatureWpAsync).map([](std::uint64_t) { return false; });
+  }));
+  StoreNotes notes;
+  notes.descriptor_ = std::move(opened.descriptor);
+  notes.explanation_ = std::move(opened.explanation);
+  return notes;
 }
 
 }  // namespace quire::sys

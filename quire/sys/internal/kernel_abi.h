@@ -39,6 +39,7 @@ inline constexpr std::uint64_t kUffdFeatureSigbus = 1U << 7;
 inline constexpr std::uint64_t kUffdFeatureExactAddress = 1U << 11;
 inline constexpr std::uint64_t kUffdFeatureWpShmem = 1U << 12;
 inline constexpr std::uint64_t kUffdFeaturePoison = 1U << 14;
+inline constexpr std::uint64_t kUffdFeatureWpAsync = 1U << 15;  // 6.7
 struct UffdioRange {
   std::uint64_t start;
   std::uint64_t length;
@@ -117,9 +118,18 @@ struct PagemapRegion {
 };
 inline constexpr unsigned long kPagemapScan = _IOWR('f', 16, PagemapScan);
 static_assert(kPagemapScan == 0xc0606610);
+inline constexpr std::uint64_t kScanProtectsMatching = 1;
+inline constexpr std::uint64_t kScanWantsWpAsync = 2;  // Else EPERM, not pages left unprotected.
+inline constexpr std::uint64_t kPageIsWritten = 1U << 1;
+inline constexpr std::uint64_t kPageIsFile = 1U << 2;
 inline constexpr std::uint64_t kPageIsPresent = 1U << 3;
+inline constexpr std::uint64_t kPageIsSwapped = 1U << 4;
+inline constexpr std::uint64_t kPageIsZeroPage = 1U << 5;
 inline constexpr std::uint64_t kPageIsHuge = 1U << 6;
-inline constexpr std::uint64_t kPagemapPresent = std::uint64_t{1} << 63;  // In a word of the file.
+// In a word of the file:
+inline constexpr std::uint64_t kPagemapPresent = std::uint64_t{1} << 63;
+inline constexpr std::uint64_t kPagemapSwapped = std::uint64_t{1} << 62;
+inline constexpr std::uint64_t kPagemapFile = std::uint64_t{1} << 61;  // Or shared memory.
 
 // madvise(2).
 inline constexpr int kAdviseGuardInstall = 102;  // 6.13

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Processes that are killed while they commit. Each test forks; the parent has no mapping then.
+//
+//   QUIRE_SOAK_S=N   the long run goes on for N seconds
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <new>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "quire/base/check.h"
+#include "quire/base/prng.h"
+#include "quire/testing/process.h"
+#include "quire/testing/seed.h"
+#include "quire/testing/temp_dir.h"
+#include "quire/tracked/tracked_mapping.h"
+
+namespace quire {
+namespace {
+
+constexpr std::uint64_t kPage = 4096;
+constexpr std::uint64_t kPages = 24;
+
+TrackedOptions options() {
+  return {
+      .access = Access::kReadWrite,
+      .commit = Commit::kAtomic,
+      .create = true,
+      .reserve_bytes = 16_MiB,
+      .journal = {.log_bytes = 512_KiB}};  // A few commits fill it: checkpoints are killed, too.
+}
+
+// What the child has been told, in memory that outlives it.
+struct Told {
+  std::atomic<std::uint64_t> acknowledged{0};  // A generation that commit() came back for.
+  std::atomic<std::uint64_t> attempted{0};
+};
+
+class SharedTold {
+ public:
+  SharedTold() {
+    void* memory =
+        ::mmap(nullptr, sizeof(Told), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    QUIRE_CHECK(memory != MAP_FAILED);
+    told_ = new (memory) Told;
+  }
+  ~SharedTold() { ::munmap(told_, sizeof(Told)); }
+  SharedTold(const SharedTold&) = delete;
+  SharedTold& operator=(const SharedTold&) = delete;
+  Told* operator->() const { return told_; }
+  Told& operator*() const { return *told_; }
+
+ private:
+  Told* told_;
+};
+
+std::uint64_t& word_of(TrackedMapping& map, std::uint64_t page) {
+  return *reinterpret_cast<std::uint64_t*>(map.bytes().data() + page * kPage + 8 * page);
+}
+
+// The one generation that all pages carry; nothing when they differ.
+std::optional<std::uint64_t> generation_of(TrackedMapping& map) {
+  if (map.size_bytes() == 0) {
+    return 0;
+  }
+  const std::uint64_t generation = word_of(map, 0);
+  for (std::uint64_t at = 0; at * kPage < map.size_bytes(); ++at) {
+    if (word_of(map, at) != generation) {
+      return std::nullopt;
+    }
+  }
+  return generation;
+}
+
+// The size goes with the generation, too.
+std::uint64_t size_of(std::uint64_t generation) {
+  return generation == 0 ? 0 : (kPages - generation % 5) * kPage;
+}
+
+// Stores a new generation everywhere and commits it, until it is killed.
+int work(const std::string& path, Told& told, std::uint64_t seed) {
+  Prng random(seed);
+  TrackedMapping map = quire::map(path, options()).value();
+  const auto store = [&](std::uint64_t generation) {
+    map.resize(size_of(generation)).value();
+    for (std::uint64_t page = 0; page * kPage < map.size_bytes(); ++page) {
+      word_of(map, page) = generation;
+    }
+  };
+  for (std::uint64_t generation = generation_of(map).value() + 1;; ++generation) {
+    if (random.below(4) == 0) {
+      store(~generation);
+      map.rollback().value();
+    }
+    store(generation);
+    told.attempted.store(generation);
+    if (random.below(3) == 0) {
+      map.commit_async().value().wait().value();
+    } else {
+      map.commit().value();
+    }
+    told.acknowledged.store(generation);
+  }
+}
+
+class TrackedKillTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    GTEST_SKIP() << "fork beside threads: gcc's sanitizers do not survive it";
+#endif
+  }
+
+  // One child, killed at an instant that nobody chooses: after so many commits and a while more.
+  void kill_one() {
+    const std::uint64_t before = told_->acknowledged.load();
+    const testing::Child child([&] { return work(path_, *told_, random_()); });
+    const std::uint64_t commits = random_.below(12);
+    while (told_->acknowledged.load() < before + commits) {
+      std::this_thread::yield();
+    }
+    for (std::uint64_t spins = random_.below(200'000); spins > 0; --spins) {
+      std::atomic_signal_fence(std::memory_order_seq_cst);  // Not to be left out.
+    }
+    child.kill(SIGKILL);
+  }
+
+  void expect_whole() {
+    TrackedMapping map = quire::map(path_, options()).value();
+    const std::optional<std::uint64_t> generation = generation_of(map);
+    ASSERT_TRUE(generation.has_value()) << "pages of different generations";
+    EXPECT_GE(*generation, told_->acknowledged.load());
+    EXPECT_LE(*generation, told_->attempted.load());
+    EXPECT_EQ(map.size_bytes(), size_of(*generation));
+    told_->acknowledged.store(*generation);
+    if (random_.below(4) == 0) {
+      ASSERT_TRUE(map.close().has_value());
+    }
+  }
+
+  Prng random_{testing::test_seed()};
+  const testing::TempDir directory_;
+  const std::string path_ = directory_.file("state");
+  const SharedTold told_;
+};
+
+// Goal:   whoever is killed leaves one whole generation, at or after the last acknowledged one.
+TEST_F(TrackedKillTest, AHundredKillsLeaveOneGenerationEachTime) {
+  for (int i = 0; i < 100 && !HasFailure(); ++i) {
+    SCOPED_TRACE(i);
+    kill_one();
+    expect_whole();
+  }
+  EXPECT_GT(told_->acknowledged.load(), 100u);
+}
+
+TEST_F(TrackedKillTest, SoItIsInALongRun) {
+  const char* const seconds = std::getenv("QUIRE_SOAK_S");
+  if (seconds == nullptr) {
+    GTEST_SKIP() << "a long run: set QUIRE_SOAK_S";
+  }
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(std::atoi(seconds));
+  std::uint64_t kills = 0;
+  while (std::chrono::steady_clock::now() < end && !HasFailure()) {
+    kill_one();
+    expect_whole();
+    ++kills;
+  }
+  std::printf("%llu kills, %llu commits\n", static_cast<unsigned long long>(kills),
+              static_cast<unsigned long long>(told_->acknowledged.load()));
+}
+
+}  // namespace
+}  // namespace quire
