@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// commit_bench: durable, atomic transactions: quire's journal and mappings against LMDB, SQLite
+// and what the disk can do at best.
+//
+//   build/release/bench/commit_bench [--case=NAME] [--side=NAME] [--list] [--dir=.] [--rounds=5]
+//                                    [--seconds=2] [--data-mib=64] [--large-mib=64]
+//                                    [--recovery-mib=1024] [--smoke] [--json]
+//
+// commit_bench.h has the rule of fairness. --side leaves the others out, for a profiler; then there
+// are no figures. --smoke: a moment of everything with tiny files; the goals do not count then.
+// What is there of an earlier run in DIR/commit_bench.files is removed, and so is everything at the
+// end.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bench/commit_bench.h"
+#include "quire/base/check.h"
+
+namespace quire::bench {
+namespace {
+
+constexpr double kSmokeSeconds = 0.001;
+
+std::vector<CommitCase> all_cases() {
+  std::vector<CommitCase> cases;
+  for (const auto& some : {transaction_cases(), write_cases(), recovery_cases(), mapping_cases()}) {
+    cases.insert(cases.end(), some.begin(), some.end());
+  }
+  return cases;
+}
+
+CommitSetting setting_of(const Arguments& arguments) {
+  const bool is_smoke = arguments.has("smoke");
+  CommitSetting setting{
+      .race = {.directory = arguments.text("dir", ".") + "/commit_bench.files",
+               .rounds = arguments.number("rounds", is_smoke ? 1 : 5),
+               .seconds =
+                   is_smoke ? kSmokeSeconds : static_cast<double>(arguments.number("seconds", 2)),
+               .only_side = arguments.text("side", "")},
+      .data_bytes = arguments.number("data-mib", is_smoke ? 8 : 64) * 1_MiB,
+      .large_bytes = arguments.number("large-mib", is_smoke ? 2 : 64) * 1_MiB,
+      .recovery_bytes = arguments.number("recovery-mib", is_smoke ? 4 : 1024) * 1_MiB};
+  // Else threads get in each other's way for pages, or there is nothing to measure.
+  QUIRE_CHECK_GE(setting.data_bytes, 8_MiB);
+  QUIRE_CHECK_GE(setting.large_bytes, 1_MiB);
+  QUIRE_CHECK_GE(setting.recovery_bytes, 1_MiB);
+  return setting;
+}
+
+nlohmann::json run(const Arguments& arguments) {
+  const CommitSetting setting = setting_of(arguments);
+  const std::string wanted = arguments.text("case", "");
+  std::filesystem::remove_all(setting.race.directory);
+  std::filesystem::create_directories(setting.race.directory);
+  nlohmann::json cases = nlohmann::json::array();
+  for (const CommitCase& one : all_cases()) {
+    if (wanted.empty() || wanted == one.name) {
+      nlohmann::json found = one.run(setting);
+      found["case"] = one.name;
+      found["text"] = one.text;
+      found.erase("limit_bytes");  // There is none here.
+      cases.push_back(std::move(found));
+    }
+  }
+  nlohmann::json report{{"benchmark", "commit"},
+                        {"data_bytes", setting.data_bytes},
+                        {"large_bytes", setting.large_bytes},
+                        {"recovery_bytes", setting.recovery_bytes},
+                        {"cases", cases},
+                        {"machine", machine_facts(setting.race.directory)}};
+  std::filesystem::remove_all(setting.race.directory);
+  return report;
+}
+
+// "rate 1234 (spread 2.0 %)", when there is such a number.
+std::string text_of(const nlohmann::json& side, const char* number, const char* label) {
+  if (!side.contains(number)) {
+    return "";
+  }
+  const double median = side[number]["median"].get<double>();
+  return fmt::format("  {} {:.{}f} ({:.1f} %)", label, median, median < 100 ? 2 : 0,
+                     100 * side[number]["spread"].get<double>());
+}
+
+void print_side(const std::string& name, const nlohmann::json& side) {
+  fmt::print("  {:<16}{}{}{}{}{}{}{}{}{}\n", name, text_of(side, "rate", "per s"),
+             text_of(side, "settled_rate", "settled"), text_of(side, "cpu_ns_per_op", "CPU ns"),
+             text_of(side, "device_write_bytes_per_commit", "bytes written"),
+             text_of(side, "device_flushes_per_commit", "flushes"),
+             text_of(side, "faults_per_op", "faults"), text_of(side, "p50_ns", "p50 ns"),
+             text_of(side, "p99_ns", "p99 ns"), text_of(side, "max_ns", "max ns"));
+  if (side.contains("counters")) {
+    fmt::print("    {}\n", side["counters"].dump());
+  }
+}
+
+void print_text(const nlohmann::json& report) {
+  fmt::print("medians (spread)\n");
+  for (const nlohmann::json& one : report["cases"]) {
+    fmt::print("{}: {}\n", one["case"].get<std::string>(), one["text"].get<std::string>());
+    for (const auto& [name, side] : one["sides"].items()) {
+      print_side(name, side);
+    }
+    for (const nlohmann::json& figure : one["figures"]) {
+      print_figure("  " + figure.value("against", ""), figure);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace quire::bench
+
+int main(int argc, char** argv) {
+  const quire::bench::Arguments arguments(argc, argv);
+  if (arguments.has("list")) {
+    for (const quire::bench::CommitCase& one : quire::bench::all_cases()) {
+      fmt::print("{:<16}  {}\n", one.name, one.text);
+    }
+    return 0;
+  }
+  const int outcome =
+      quire::bench::finish(arguments, quire::bench::run(arguments), quire::bench::print_text);
+  return arguments.has("smoke") ? 0 : outcome;
+}
