@@ -10,6 +10,7 @@
 
 #include "quire/base/page_window.h"
 #include "quire/sys/process.h"
+#include "quire/sys/signals.h"
 
 namespace quire::internal {
 namespace {
@@ -181,6 +182,9 @@ void JournalState::start_thread() {
 }
 
 void JournalState::run_thread() {
+  // An application's handler that runs here, under the mutex, could touch a page that only a reader
+  // of the journal can bring.
+  sys::block_signals_in_this_thread();
   sys::name_this_thread("quire-journal");
   const MutexLock lock(mutex_);
   while (true) {
