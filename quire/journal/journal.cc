@@ -101,6 +101,11 @@ Result<std::uint64_t> Journal::commit() {
   return commit(files);
 }
 
+Result<void> Journal::stage(std::span<const FileCommit> files) {
+  QUIRE_TRY(state_->append(files, internal::Append::kUncommitted));
+  return {};
+}
+
 Result<void> Journal::roll_back(std::span<const std::size_t> files) {
   return state_->roll_back(files);
 }

@@ -170,6 +170,9 @@ class Journal {
   Result<std::uint64_t> commit(std::span<const FileCommit> files);
   // Of all files.
   Result<std::uint64_t> commit();
+  // The images and sizes become uncommitted changes of these files, in as few records as they fit
+  // into: as JournaledStore::write(), for images that lie apart. Errors: as commit().
+  Result<void> stage(std::span<const FileCommit> files);
   // Forgets the uncommitted changes of these files.
   Result<void> roll_back(std::span<const std::size_t> files);
 
