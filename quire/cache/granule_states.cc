@@ -141,6 +141,19 @@ GranuleTable::BeginWrite GranuleTable::begin_write(std::uint64_t granule) noexce
   return flag == GranuleWord::kLocked ? BeginWrite::kProtect : BeginWrite::kPinned;
 }
 
+bool GranuleTable::begin_cut(std::uint64_t granule) noexcept {
+  Word& word = word_of(granule);
+  GranuleWord seen = load(word);
+  do {
+    if (seen.state() != GranuleState::kDirty || seen.has(GranuleWord::kLocked)) {
+      return false;
+    }
+  } while (!change(word, seen,
+                   bits_of(GranuleState::kWriting) | GranuleWord::kLocked |
+                       (seen.bits & GranuleWord::kPinMask)));
+  return true;
+}
+
 void GranuleTable::written_protected(std::uint64_t granule) noexcept {
   const GranuleWord before{word_of(granule).fetch_and(
       ~(GranuleWord::kLocked | GranuleWord::kAwaited), std::memory_order_acq_rel)};

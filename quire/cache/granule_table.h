@@ -189,8 +189,11 @@ class GranuleTable {
   // locked, and the caller must not protect it.
   enum class BeginWrite : std::uint8_t { kRefused, kProtect, kPinned };
   BeginWrite begin_write(std::uint64_t granule) noexcept;
+  // The same for a cut, from which on no store may go unseen: kDirty, unlocked -> kWriting, locked,
+  // pinned or not. REQUIRES: nobody pins it for storing.
+  bool begin_cut(std::uint64_t granule) noexcept;
   void written_protected(std::uint64_t granule) noexcept;
-  // REQUIRES: written_protected() has gone before, if begin_write() said kProtect.
+  // REQUIRES: written_protected() has gone before, unless begin_write() said kPinned.
   // kWriting -> kClean; kDirty when it was stored to meanwhile, or the write failed. Waits for a
   // store that is just changing the protection (microseconds). Returns what it became.
   GranuleState finish_write(std::uint64_t granule, bool was_written) noexcept;

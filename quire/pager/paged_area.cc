@@ -3,6 +3,7 @@
 // PagedArea and WritablePagedArea: the application's side of an area.
 #include <utility>
 
+#include "quire/pager/internal/area_commit.h"
 #include "quire/pager/internal/explain.h"
 #include "quire/pager/internal/kernel_area.h"
 #include "quire/pager/internal/opened_area.h"
@@ -239,7 +240,7 @@ Result<void> PagedArea::close() {
                              "release the Pin first"));
     }
     outcome = state_->check();
-    if (state_->options.is_writable) {
+    if (state_->options.is_writable && state_->commit() == nullptr) {
       const Result<void> written =
           state_->core->service
               ->flush(*state_, {0, size_bytes_}, Service::Sync::kNo, Durability::kStarted)
@@ -248,6 +249,10 @@ Result<void> PagedArea::close() {
     }
     const sys::BlockedSignals blocked;
     state_->shut_down();
+    if (state_->commit() != nullptr) {
+      const Result<void> closed = state_->commit()->close();
+      outcome = closed ? outcome : closed;
+    }
   }
   state_.reset();
   kernel_.reset();
@@ -294,7 +299,10 @@ Ticket WritablePagedArea::flush_async(ByteRange range, Durability durability) {
   if (state_ == nullptr) {
     return resolved(kernel_->writable().flush(*resolved_range, durability));
   }
-  return state_->core->service->flush(*state_, *resolved_range, Service::Sync::kYes, durability);
+  return state_->commit() != nullptr
+             ? commit_async()
+             : state_->core->service->flush(*state_, *resolved_range, Service::Sync::kYes,
+                                            durability);
 }
 
 Result<void> WritablePagedArea::resize(std::uint64_t size_bytes) {

@@ -5,6 +5,9 @@
 
 #include "quire/base/check.h"
 #include "quire/io/file.h"
+#include "quire/journal/journal_file.h"
+#include "quire/journal/journaled_store.h"
+#include "quire/pager/internal/area_commit.h"
 #include "quire/pager/internal/explain.h"
 #include "quire/pager/internal/pager_state.h"
 #include "quire/pager/internal/service.h"
@@ -13,7 +16,9 @@
 namespace quire {
 namespace {
 
+using internal::AreaCommit;
 using internal::AreaOptions;
+using internal::JournalOwner;
 using internal::KernelArea;
 using internal::OpenedArea;
 using internal::PagerState;
@@ -82,14 +87,57 @@ Result<void> prepare(Store& store, const WritablePagedOptions& options) {
 template <typename AccessType>
 Result<OpenedArea> open_store(PagerState& state, std::shared_ptr<Store> store,
                               const BasicPagedOptions<AccessType>& options) {
+  if (options.commit == CommitMode::kAtomic) {
+    return fail(make_error(Errc::kUnsupported, "map for commits", store->name(),
+                           "a store has no journal", "map it as a file of a Journal"));
+  }
   QUIRE_TRY(prepare(*store, options));
   const std::uint64_t size_bytes = QUIRE_TRY(store->size_bytes());
   return state.open(std::move(store), area_options(options, size_bytes));
 }
 
+// What minimum_bytes adds is there, and not only when the first commit is.
+Result<void> prepare_commits(Store& store, const WritablePagedOptions& options) {
+  QUIRE_TRY(grow_to_minimum(store, options));
+  return store.sync(Durability::kData);
+}
+
+Result<OpenedArea> open_journaled(PagerState& state, std::shared_ptr<Journal> journal,
+                                  std::size_t file, JournalOwner owner,
+                                  const WritablePagedOptions& options) {
+  const std::shared_ptr<Store> store(journal, &journal->file(file));
+  QUIRE_TRY(prepare_commits(*store, options));
+  AreaOptions chosen = area_options(options, QUIRE_TRY(store->size_bytes()));
+  chosen.commit = std::make_shared<AreaCommit>(std::move(journal), file, owner);
+  return state.open(store, std::move(chosen));
+}
+
+Result<OpenedArea> open_atomic(PagerState&, const std::string& path, const PagedOptions&) {
+  return fail(make_error(Errc::kUnsupported, "map for commits", path,
+                         "what is mapped read-only has nothing to commit",
+                         "map it with .access = Access::kReadWrite"));
+}
+
+Result<OpenedArea> open_atomic(PagerState& state, const std::string& path,
+                               const WritablePagedOptions& options) {
+  if (options.create) {
+    QUIRE_TRY(open_file(path, file_options(options)));  // With its mode, or only if it is new.
+  }
+  const std::shared_ptr<Journal> journal =
+      QUIRE_TRY(open_journal({path}, {.path = options.journal_path, .journal = options.journal}));
+  Result<OpenedArea> opened = open_journaled(state, journal, 0, JournalOwner::kArea, options);
+  if (!opened) {
+    static_cast<void>(journal->close());  // Why it failed counts.
+  }
+  return opened;
+}
+
 template <typename AccessType>
 Result<OpenedArea> open_path(PagerState& state, const std::string& path,
                              const BasicPagedOptions<AccessType>& options) {
+  if (options.commit == CommitMode::kAtomic) {
+    return open_atomic(state, path, options);
+  }
   std::shared_ptr<Store> store = QUIRE_TRY(open_file(path, file_options(options)));
   Result<OpenedArea> opened = open_store(state, store, options);
   const bool falls_back = !opened && options.engine == PagingEngine::kAutomatic &&
@@ -140,6 +188,16 @@ Result<PagedArea> Pager::map(std::shared_ptr<Store> store, const PagedOptions& o
 Result<WritablePagedArea> Pager::map_store_writable(std::shared_ptr<Store> store,
                                                     const WritablePagedOptions& options) {
   return WritablePagedArea(QUIRE_TRY(open_store(*state_, std::move(store), options)));
+}
+
+Result<WritablePagedArea> Pager::map(std::shared_ptr<Journal> journal, std::size_t file,
+                                     const WritablePagedOptions& options) {
+  if (file >= journal->file_count()) {
+    return fail(make_error(Errc::kOutOfRange, "map for commits", fmt::format("file {}", file),
+                           fmt::format("the journal has {} files", journal->file_count())));
+  }
+  return WritablePagedArea(
+      QUIRE_TRY(open_journaled(*state_, std::move(journal), file, JournalOwner::kUser, options)));
 }
 
 Result<void> Pager::start_trace(PathArgument path) {

@@ -15,6 +15,8 @@
 //     loses what flush() had not confirmed, unlike with mmap, where the kernel keeps dirty pages.
 //     After flush() has returned, they are as durable as after fdatasync. With
 //     PagerOptions::survive_kill another process writes them: pager/survive_kill.h.
+//   * Commits. With .commit = Commit::kAtomic stores reach the file by commit() alone: all since
+//     the last one together, or none, whatever happens. See WritablePagedArea.
 //   * fork. A child does not inherit the areas: touching one raises SIGSEGV there, and every
 //     function fails with kClosed. exec and posix_spawn are fine.
 //
@@ -42,6 +44,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
@@ -53,6 +56,7 @@
 #include "quire/base/ticket.h"
 #include "quire/base/units.h"
 #include "quire/io/store.h"
+#include "quire/journal/journal.h"
 #include "quire/map/typed_view.h"
 #include "quire/pager/pager_options.h"
 #include "quire/pager/pager_stats.h"
@@ -135,6 +139,7 @@ class PagedArea {
 
  protected:
   friend class Pager;
+  friend class WritablePagedArea;
   explicit PagedArea(internal::OpenedArea opened) noexcept;
   [[nodiscard]] Result<ByteRange> resolve(ByteRange range, const char* operation) const;
 
@@ -144,6 +149,16 @@ class PagedArea {
   std::uint64_t size_bytes_ = 0;
 };
 
+// Atomic, with .commit = Commit::kAtomic, the area is a file of a journal (journal/journal.h):
+//
+//   stores --> [ memory ] --commit()------------------------> [ journal ] --later--> [ file ]
+//                  '------ memory is short: uncommitted ---------^
+//
+// A commit is a consistent cut, whatever other threads store meanwhile: when a store is in it, so
+// is every store that came before it. They go on; a store to a page that is being committed costs a
+// fault, and sometimes a copy. Dirty pages that do not fit into the budget go to the journal as
+// uncommitted, never to the file. What is not committed when the area is closed or destroyed is
+// dropped. One area for each file of a journal at a time.
 class WritablePagedArea : public PagedArea {
  public:
   WritablePagedArea() noexcept = default;
@@ -171,13 +186,31 @@ class WritablePagedArea : public PagedArea {
   // Errors: ENOSPC, EIO of the store, also of an earlier write-back of the range; the granules that
   // could not be written stay dirty and in memory, and the next flush() tries again, unless the
   // store itself is failed. Blocks.
+  // Of an atomic area it is a commit, of everything.
   Result<void> flush(ByteRange range = kWholeFile, Durability durability = Durability::kData);
   [[nodiscard]] Ticket flush_async(ByteRange range = kWholeFile,
                                    Durability durability = Durability::kData);
 
   // Grows or shrinks area and store. Growing never moves the bytes. What is added reads as zeros.
   // Errors: kLimit beyond reserve_bytes; ENOSPC; kFailed when something beyond is pinned.
+  // Of an atomic area it is part of the next commit.
   Result<void> resize(std::uint64_t size_bytes);
+
+  // --- Atomic areas. Errors, of all: kUnsupported when it is not atomic --------------------------
+
+  // When it returns, every store that came before it is durable, with all other changes since the
+  // last commit, or none of them is. Threads that ask at about the same time share one.
+  // Errors: those of Journal::commit(): then nothing is committed and nothing lost, and the next
+  // commit takes it all, unless the journal has failed; kFailed while a WritablePin is held.
+  // Blocks.
+  Result<void> commit();
+  [[nodiscard]] Ticket commit_async();
+  // The bytes and the size of the last commit. REQUIRES: as resize(); and nobody uses the bytes.
+  // Errors: kFailed when something is pinned (nothing has happened then), or the journal has.
+  Result<void> rollback();
+  // The last commit, to read while writing goes on; paged, of the same budget. What it needs stays
+  // in the journal: held for long while much is committed, it fills it.
+  [[nodiscard]] Result<PagedArea> snapshot() const;
 
  private:
   friend class Pager;
@@ -211,6 +244,20 @@ class Pager {
   [[nodiscard]] Result<WritablePagedArea> map(std::shared_ptr<Store> store,
                                               const BasicPagedOptions<A>& options) {
     return map_store_writable(std::move(store), options);
+  }
+
+  // A file of a journal that several areas share, for commits of all of them together. The options'
+  // commit is kAtomic, whatever it says; the journal is the caller's to close, after the area.
+  // Errors: kUnsupported with FaultPath::kInline, SurviveKill::kYes, or granules smaller than the
+  // journal's pages; kOutOfRange when it has no such file.
+  [[nodiscard]] Result<WritablePagedArea> map(std::shared_ptr<Journal> journal, std::size_t file,
+                                              const WritablePagedOptions& options);
+
+  // What was stored to all of these areas of one journal becomes durable together, or nothing of
+  // it. Errors: as WritablePagedArea::commit(); EINVAL when they have different journals.
+  Result<void> commit(std::span<WritablePagedArea* const> areas);
+  Result<void> commit(std::initializer_list<WritablePagedArea*> areas) {
+    return commit(std::span(areas.begin(), areas.size()));
   }
 
   // Records every fault from now on, of all areas, into a trace that `quire simulate` replays

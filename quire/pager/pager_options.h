@@ -7,14 +7,18 @@
 //   pager.map("big.bin")                                               read-only, whole file
 //   pager.map("big.bin", {.access = Access::kReadWrite})               stores reach the file
 //   pager.map("log",     {.access = Access::kReadWrite, .create = true, .reserve_bytes = 1_TiB})
+//   pager.map("table",   {.access = Access::kReadWrite, .commit = Commit::kAtomic})
 //
 // Thread-safety: plain values.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <string>
 
+#include "quire/base/commit.h"
 #include "quire/base/units.h"
+#include "quire/journal/journal_options.h"
 #include "quire/map/map_options.h"
 #include "quire/policy/replacement.h"
 
@@ -103,6 +107,10 @@ struct BasicPagedOptions {
   // Addresses for the view, growth included: they cost nothing.
   std::uint64_t reserve_bytes = kReserveAutomatic;
   Space space = Space::kSecured;  // For what minimum_bytes and resize() add.
+  // kAtomic: stores come to the file by commit() alone; see pager.h.
+  CommitMode commit = CommitMode::kNone;
+  std::string journal_path{};  // Of kAtomic; "": beside the file, see journal_file.h.
+  JournalOptions journal{};    // log_bytes bounds what can be stored between two commits.
 };
 
 using PagedOptions = BasicPagedOptions<ReadOnlyAccess>;

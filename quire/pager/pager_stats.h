@@ -24,10 +24,15 @@ struct AreaStats {
   std::uint64_t zero_fills = 0;        // Granules that began as zeros, without a read.
   std::uint64_t writes = 0;            // Requests to the store, and their bytes.
   std::uint64_t write_bytes = 0;
-  std::uint64_t evicted = 0;         // Granules.
-  std::uint64_t redirtied = 0;       // Stored to while they were being written.
-  std::uint64_t resident_bytes = 0;  // Now.
-  std::uint64_t dirty_bytes = 0;     // Now.
+  std::uint64_t evicted = 0;    // Granules.
+  std::uint64_t redirtied = 0;  // Stored to while they were being written.
+  // Of an atomic area:
+  std::uint64_t commits = 0;           // In which it took part; several commit() may share one.
+  std::uint64_t committed_bytes = 0;   // Copied out for them, in granules.
+  std::uint64_t commit_conflicts = 0;  // Granules copied aside for a store during a commit.
+  std::uint64_t spilled_bytes = 0;     // Written to the journal before their commit.
+  std::uint64_t resident_bytes = 0;    // Now.
+  std::uint64_t dirty_bytes = 0;       // Now.
 };
 
 struct PagerStats {

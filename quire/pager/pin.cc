@@ -12,13 +12,15 @@ Pin& Pin::operator=(Pin&& other) noexcept {
     area_ = std::move(other.area_);
     bytes_ = std::exchange(other.bytes_, {});
     offset_bytes_ = other.offset_bytes_;
+    is_for_stores_ = other.is_for_stores_;
   }
   return *this;
 }
 
 void Pin::release() noexcept {
   if (area_ != nullptr) {
-    internal::unpin_granules(*area_, {offset_bytes_, bytes_.size()});
+    internal::unpin_granules(*area_, {offset_bytes_, bytes_.size()},
+                             is_for_stores_ ? internal::Need::kStore : internal::Need::kLoad);
     area_.reset();
   }
   bytes_ = {};

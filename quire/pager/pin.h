@@ -30,7 +30,8 @@ class Pin {
   Pin(Pin&& other) noexcept
       : area_(std::move(other.area_)),
         bytes_(std::exchange(other.bytes_, {})),
-        offset_bytes_(other.offset_bytes_) {}
+        offset_bytes_(other.offset_bytes_),
+        is_for_stores_(other.is_for_stores_) {}
   Pin& operator=(Pin&& other) noexcept;
   ~Pin() { release(); }
 
@@ -42,12 +43,16 @@ class Pin {
  protected:
   friend class PagedArea;
   Pin(std::shared_ptr<internal::AreaState> area, std::span<std::byte> bytes,
-      std::uint64_t offset_bytes) noexcept
-      : area_(std::move(area)), bytes_(bytes), offset_bytes_(offset_bytes) {}
+      std::uint64_t offset_bytes, bool is_for_stores = false) noexcept
+      : area_(std::move(area)),
+        bytes_(bytes),
+        offset_bytes_(offset_bytes),
+        is_for_stores_(is_for_stores) {}
 
   std::shared_ptr<internal::AreaState> area_;
   std::span<std::byte> bytes_;
   std::uint64_t offset_bytes_ = 0;
+  bool is_for_stores_ = false;
 };
 
 class WritablePin : public Pin {
@@ -57,7 +62,9 @@ class WritablePin : public Pin {
 
  private:
   friend class WritablePagedArea;
-  using Pin::Pin;
+  WritablePin(std::shared_ptr<internal::AreaState> area, std::span<std::byte> bytes,
+              std::uint64_t offset_bytes) noexcept
+      : Pin(std::move(area), bytes, offset_bytes, true) {}
 };
 
 }  // namespace quire

@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "quire/base/check.h"
+#include "quire/pager/internal/area_commit.h"
 #include "quire/pager/internal/area_state.h"
 #include "quire/pager/internal/pager_core.h"
 #include "quire/sys/memory.h"
@@ -19,6 +20,10 @@ constexpr std::chrono::milliseconds kNap{100};
 }  // namespace
 
 Result<void> AreaState::resize(std::uint64_t new_bytes) {
+  if (commit() != nullptr) {
+    commit()->await_commits(core->written);
+    commit()->has_uncommitted.store(true);  // The size, at least.
+  }
   const std::uint64_t old_bytes = size_bytes();
   if (new_bytes > frames->reserved_bytes()) {
     return quire::fail(

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "quire/base/check.h"
+#include "quire/pager/internal/area_commit.h"
 #include "quire/pager/internal/pager_core.h"
 #include "quire/pager/internal/service.h"
 #include "quire/sys/signals.h"
@@ -257,6 +258,10 @@ AreaStats AreaState::stats() const {
   stats.write_bytes = counters.write_bytes.get();
   stats.evicted = counters.evicted.get();
   stats.redirtied = counters.redirtied.get();
+  stats.commits = counters.commits.get();
+  stats.committed_bytes = counters.committed_granules.get() << granule.shift();
+  stats.commit_conflicts = counters.commit_conflicts.get();
+  stats.spilled_bytes = counters.spilled_bytes.get();
   stats.resident_bytes = counters.resident_granules.get() << granule.shift();
   stats.dirty_bytes = table.dirty_count() << granule.shift();
   return stats;
@@ -320,6 +325,9 @@ void AreaState::shut_down() noexcept {
     core->service->unwatch_guardian();
     core->guardian.forget(*guard_slot_);
     static_cast<void>(core->service->watch_guardian());  // For other areas.
+  }
+  if (commit() != nullptr) {
+    commit()->drop_uncommitted();
   }
   frames->close();
   core->areas.fetch_sub(1);

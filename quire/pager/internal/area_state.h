@@ -43,6 +43,7 @@
 
 namespace quire::internal {
 
+class AreaCommit;
 class PagerCore;
 
 // What an access wants of a granule.
@@ -55,6 +56,8 @@ struct AreaOptions {
   std::uint64_t reserve_bytes = 0;
   Space space = Space::kSecured;
   bool survives_kill = false;  // See quire/pager/survive_kill.h.
+  // Set: the store is a file of a journal, and changes come to it by commits alone.
+  std::shared_ptr<AreaCommit> commit{};
 };
 
 class AreaState {
@@ -99,6 +102,8 @@ class AreaState {
 
   [[nodiscard]] bool is_closing() const noexcept { return is_closing_.load(); }
   [[nodiscard]] bool is_inline() const noexcept { return options.fault_path == FaultPath::kInline; }
+  // Null: not atomic.
+  [[nodiscard]] AreaCommit* commit() const noexcept { return options.commit.get(); }
   // Takes one granule out of the policy's and the counters' books. The caller has punched it.
   void on_gone(std::uint64_t count) noexcept;
 
@@ -133,6 +138,9 @@ class AreaState {
 
   // REQUIRES: no other resize() or shut_down() at the same time.
   [[nodiscard]] Result<void> resize(std::uint64_t size_bytes);
+  // Back to the journal's last commit, size included. REQUIRES: as resize(); commit(); nobody uses
+  // the bytes. Errors: kFailed when something is pinned: nothing has happened then.
+  [[nodiscard]] Result<void> roll_back();
   // Drops everything; see the header. Idempotent.
   void shut_down() noexcept;
 
@@ -159,6 +167,8 @@ class AreaState {
   Result<void> shrink(std::uint64_t new_bytes);
   void await_write_of(std::uint64_t index) noexcept;
   [[nodiscard]] bool is_pinned_from(std::uint64_t first) const noexcept;
+  Result<void> drop_changes() noexcept;
+  [[nodiscard]] Result<void> adopt_store_size();
   // Drops every granule from `first` on. False: one of them is pinned.
   [[nodiscard]] bool discard_from(std::uint64_t first) noexcept;
 

@@ -42,6 +42,10 @@ struct AreaCounters {
   Counter write_bytes;
   Counter evicted;
   Counter redirtied;
+  Counter commits;
+  Counter committed_granules;
+  Counter commit_conflicts;
+  Counter spilled_bytes;
   Counter resident_granules;
 };
 

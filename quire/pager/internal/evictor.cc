@@ -287,12 +287,13 @@ std::size_t Evictor::take_dirty(std::span<PageId> pages) noexcept {
   return count;
 }
 
-std::size_t Evictor::collect_dirty(PageId& from, std::span<PageId> into) noexcept {
+std::size_t Evictor::collect_dirty(PageId& from, std::span<PageId> into, Reason reason) noexcept {
   const sys::FutexLockGuard guard(lock_);
   std::size_t count = 0;
   for (std::uint32_t slot = AreaState::slot_of(from); slot < areas_.size(); ++slot) {
     const AreaState* area = areas_[slot];
-    if (area == nullptr || area->table.dirty_count() == 0) {
+    if (area == nullptr || area->table.dirty_count() == 0 ||
+        (reason == Reason::kOld && area->commit() != nullptr)) {
       continue;
     }
     const std::uint64_t end = area->granule_count();

@@ -69,9 +69,12 @@ class Evictor final : private PageHost {
 
   // Dirty victims that were found since the last call. For the service thread.
   std::size_t take_dirty(std::span<PageId> pages) noexcept;
+  // Why something is to be written: it is too much, or only too old. The age of what belongs to a
+  // commit is its owner's business: writing it makes nothing durable.
+  enum class Reason : std::uint8_t { kMuch, kOld };
   // Dirty pages, in the order of areas and addresses, from `from` on, which moves behind the last
   // one, or back to the beginning when there is no more.
-  std::size_t collect_dirty(PageId& from, std::span<PageId> into) noexcept;
+  std::size_t collect_dirty(PageId& from, std::span<PageId> into, Reason reason) noexcept;
   // While nothing can be written: whatever is not dirty goes, wherever the policy has it. One
   // granule a call. O(resident).
   enum class LastRoom : std::uint8_t { kMade, kComing /* Under way: look again. */, kNone };

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "quire/io/file.h"
+#include "quire/pager/internal/area_commit.h"
 #include "quire/pager/internal/area_state.h"
 #include "quire/pager/internal/pager_core.h"
 #include "quire/pager/internal/service.h"
@@ -23,7 +24,8 @@ std::string system_calls(const AreaState& area) {
 std::string fault_path(const AreaState& area) {
   std::string why;
   if (area.core->options.fault_path == FaultPath::kAutomatic && !area.is_inline()) {
-    why = area.store->kernel_target() == nullptr
+    why = area.commit() != nullptr ? ", since stores are held up while a commit takes its cut"
+          : area.store->kernel_target() == nullptr
               ? ", since the store cannot be read in a signal handler"
               : ", since its reads are not whole granules, or SIGBUS is not to be had";
   }
@@ -46,6 +48,10 @@ std::string explain(const AreaState& area) {
                       human_bytes(core.geometry.window_bytes));
   if (area.options.survives_kill) {
     text += "; " + core.guardian.explain();
+  }
+  if (area.commit() != nullptr) {
+    const std::string journal = area.commit()->journal->explain();
+    text += "; commits through a journal" + (journal.empty() ? "" : ": " + journal);
   }
   if (const auto* file = dynamic_cast<const File*>(area.store.get())) {
     text += "; " + file->explain();

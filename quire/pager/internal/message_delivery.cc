@@ -5,6 +5,8 @@
 #include <array>
 #include <cerrno>
 
+#include "quire/pager/internal/area_commit.h"
+#include "quire/pager/internal/committer.h"
 #include "quire/pager/internal/pager_core.h"
 #include "quire/pager/internal/read_ahead.h"
 #include "quire/pager/internal/report.h"
@@ -80,6 +82,9 @@ MessageDelivery::Done MessageDelivery::serve_one(AreaState& area, std::uint64_t 
     }
     return Done::kDone;
   }
+  if (area.commit() != nullptr && area.commit()->is_frozen.load()) {
+    return Done::kPark;
+  }
   for (;;) {
     const GranuleWord word = area.table.word(index);
     if (word.is_in_transition()) {
@@ -104,6 +109,9 @@ MessageDelivery::Done MessageDelivery::serve_one(AreaState& area, std::uint64_t 
         if (core_.dirty_bytes() >= core_.dirty_max_bytes.load() &&
             !core_.is_write_back_failing.load()) {
           core_.counters.dirty_waits.add();
+          return Done::kPark;
+        }
+        if (!commits_.prepare_store(area, index)) {
           return Done::kPark;
         }
         if (core_.filler.lift(area, index)) {

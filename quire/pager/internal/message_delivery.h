@@ -6,8 +6,10 @@
 //                                 held            install it
 //                                 in transition   mark it awaited: whoever ends it wakes
 //                                 clean, a store  lift the protection, which wakes
+//                                 writing, a store  the same; for a commit it is copied aside first
 //                                 otherwise       wake: it is served already
-//               no memory, no buffer, too much dirty: parked, and looked at again each round
+//               no memory, no buffer, too much dirty, a rollback under way: parked, and looked at
+//               again each round
 //
 // Nothing here blocks: while one fault waits for the device, others are served.
 //
@@ -25,11 +27,13 @@
 
 namespace quire::internal {
 
+class Committer;
 class ReadAhead;
 
 class MessageDelivery {
  public:
-  MessageDelivery(PagerCore& core, ReadAhead& reads) : core_(core), reads_(reads) {}
+  MessageDelivery(PagerCore& core, ReadAhead& reads, Committer& commits)
+      : core_(core), reads_(reads), commits_(commits) {}
 
   // The area's messages that are there now.
   bool serve(AreaState& area);
@@ -55,6 +59,7 @@ class MessageDelivery {
 
   PagerCore& core_;
   ReadAhead& reads_;
+  Committer& commits_;
   std::vector<Parked> parked_;
 };
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quire/pager/internal/pager_state.h"
 
+#include <fmt/format.h>
+
+#include "quire/pager/internal/area_commit.h"
 #include "quire/pager/internal/await_guardian.h"
 #include "quire/pager/internal/inline_delivery.h"
 #include "quire/pager/internal/service.h"
@@ -22,6 +25,34 @@ Result<void> prepare_survival(const Store& store, AreaOptions& area_options) {
     QUIRE_TRY(await_guardian_of(target->fd, store.name(), kGuardianWait));
   }
   area_options.survives_kill = area_options.is_writable;
+  return {};
+}
+
+Error impossible_commit(const Store& store, std::string cause, std::string remedy) {
+  return make_error(Errc::kUnsupported, "map for commits", store.name(), std::move(cause),
+                    std::move(remedy));
+}
+
+// The pager's own thread must let every store in, so that none falls into a cut.
+Result<void> check_commit(const Store& store, const PagerOptions& options,
+                          const AreaCommit& commit) {
+  if (options.fault_path == FaultPath::kInline) {
+    return fail(impossible_commit(
+        store, "with inline faults every thread lets its own stores in, and none can be held up",
+        "make the pager with FaultPath::kAutomatic or kHandler"));
+  }
+  if (options.survive_kill == SurviveKill::kYes) {
+    return fail(impossible_commit(
+        store, "with survive_kill stores reach the file when the process ends, committed or not",
+        "commits survive a kill by themselves: leave survive_kill off"));
+  }
+  if (options.granule_bytes % commit.journal->page_bytes() != 0) {
+    return fail(impossible_commit(
+        store,
+        fmt::format("granules of {} are no whole pages of its journal, which has {}",
+                    human_bytes(options.granule_bytes), human_bytes(commit.journal->page_bytes())),
+        "make the pager with larger granule_bytes"));
+  }
   return {};
 }
 
@@ -47,15 +78,18 @@ std::shared_ptr<PagerCore> PagerState::core_if_any() const {
 
 Result<OpenedArea> PagerState::open(std::shared_ptr<Store> store, AreaOptions area_options) {
   const std::shared_ptr<PagerCore> made = QUIRE_TRY(core());
-  if (options.survive_kill == SurviveKill::kYes) {
+  if (area_options.commit != nullptr) {
+    QUIRE_TRY(check_commit(*store, options, *area_options.commit));
+  } else if (options.survive_kill == SurviveKill::kYes) {
     QUIRE_TRY(prepare_survival(*store, area_options));
   }
   area_options.fault_path = options.fault_path;
   if (options.fault_path == FaultPath::kAutomatic) {
-    area_options.fault_path =
-        is_readable_inline(*store, options.granule_bytes) && install_inline_delivery().has_value()
-            ? FaultPath::kInline
-            : FaultPath::kHandler;
+    area_options.fault_path = area_options.commit == nullptr &&
+                                      is_readable_inline(*store, options.granule_bytes) &&
+                                      install_inline_delivery().has_value()
+                                  ? FaultPath::kInline
+                                  : FaultPath::kHandler;
   } else if (options.fault_path == FaultPath::kInline) {
     QUIRE_TRY(install_inline_delivery());
   } else {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quire/pager/internal/pinning.h"
 
+#include "quire/pager/internal/area_commit.h"
 #include "quire/pager/internal/pager_core.h"
 #include "quire/pager/internal/service.h"
 #include "quire/sys/signals.h"
@@ -59,6 +60,10 @@ Result<void> pin_one(AreaState& area, std::uint64_t index, Need need) {
 }  // namespace
 
 Result<void> pin_granules(AreaState& area, ByteRange range, Need need) {
+  AreaCommit* const commit = need == Need::kStore ? area.commit() : nullptr;
+  if (commit != nullptr) {
+    commit->enter_pin(range);
+  }
   const GranuleSpan stretch = area.stretch_of(range);
   for (std::uint64_t i = stretch.first; i < stretch.end(); ++i) {
     const Result<void> pinned = pin_one(area, i, need);
@@ -66,19 +71,25 @@ Result<void> pin_granules(AreaState& area, ByteRange range, Need need) {
       for (std::uint64_t j = stretch.first; j < i; ++j) {
         area.table.unpin(j);
       }
+      if (commit != nullptr) {
+        commit->leave_pin(range);
+      }
       return pinned;
     }
   }
   return {};
 }
 
-void unpin_granules(AreaState& area, ByteRange range) noexcept {
+void unpin_granules(AreaState& area, ByteRange range, Need need) noexcept {
   if (Service::is_in_forked_child()) {
     return;  // The copy of a Pin; the states may be shared with the parent, who still has his.
   }
   const GranuleSpan stretch = area.stretch_of(range);
   for (std::uint64_t i = stretch.first; i < stretch.end(); ++i) {
     area.table.unpin(i);
+  }
+  if (need == Need::kStore && area.commit() != nullptr) {
+    area.commit()->leave_pin(range);
   }
 }
 

@@ -13,6 +13,7 @@ namespace quire::internal {
 // All of the range, or none of it. With Need::kStore the granules are dirty, and may be stored to
 // by system calls. Errors: see PagedArea::pin().
 [[nodiscard]] Result<void> pin_granules(AreaState& area, ByteRange range, Need need);
-void unpin_granules(AreaState& area, ByteRange range) noexcept;
+// `need` as it was pinned for.
+void unpin_granules(AreaState& area, ByteRange range, Need need) noexcept;
 
 }  // namespace quire::internal

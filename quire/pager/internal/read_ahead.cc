@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "quire/base/check.h"
+#include "quire/pager/internal/area_commit.h"
 #include "quire/pager/internal/pager_core.h"
 #include "quire/pager/internal/service.h"
 
@@ -13,6 +14,15 @@ namespace {
 
 // Handing a shorter one over costs as much as it saves.
 constexpr std::uint64_t kSharedBytesMin = 64_KiB;
+
+bool is_frozen(const AreaState& area) noexcept {
+  return area.commit() != nullptr && area.commit()->is_frozen.load();
+}
+
+// A store that is let in elsewhere than in the pager's thread could fall into a commit's cut.
+bool may_be_shared(const Fill& fill) noexcept {
+  return fill.area->commit() == nullptr || fill.need == Need::kLoad;
+}
 
 }  // namespace
 
@@ -208,7 +218,7 @@ bool ReadAhead::step_offers() {
       --offers_count_;
     }
     AreaState& area = *current_->area;
-    if (area.is_closing()) {
+    if (area.is_closing() || is_frozen(area)) {
       core_.filler.abandon(area, current_->first, current_->count);
     } else if (const auto buffer = take_buffer(current_->count)) {
       start(area, *current_, *buffer->first, buffer->second, nullptr);
@@ -240,7 +250,7 @@ bool ReadAhead::step(PrefetchJob& job) {
     job.pending = 1;  // The job's own, until everything is begun.
   }
   const Fill pattern{.arrival = Arrival::kReadAhead, .is_mapped = job.maps};
-  while (job.at < job.spans.size() && !job.area->is_closing()) {
+  while (job.at < job.spans.size() && !job.area->is_closing() && !is_frozen(*job.area)) {
     const GranuleSpan span = job.spans[job.at];
     std::uint64_t end = job.cursor;
     const Begun begun = begin(*job.area, {job.cursor, span.end() - job.cursor}, pattern, &job, end);
@@ -310,7 +320,8 @@ void ReadAhead::on_done(IoRequest& request) {
 void ReadAhead::finish(Read& read, std::error_code cause) {
   if (cause) {
     core_.filler.fail(read.fill, cause);
-  } else if (may_install_elsewhere_ && read.request.memory.size() >= kSharedBytesMin) {
+  } else if (may_install_elsewhere_ && may_be_shared(read.fill) &&
+             read.request.memory.size() >= kSharedBytesMin) {
     install_elsewhere(read);
     return;
   } else {

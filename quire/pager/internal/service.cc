@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "quire/base/check.h"
+#include "quire/pager/internal/area_commit.h"
 #include "quire/pager/internal/pager_core.h"
 #include "quire/sys/event.h"
 #include "quire/sys/fork.h"
@@ -71,7 +72,8 @@ Result<void> Service::open() {
   QUIRE_TRY(to_result(poller_->add(timer_.get(), kTimerTag), "epoll"));
   write_back_ = std::make_unique<WriteBack>(core_, *queue_);
   read_ahead_ = std::make_unique<ReadAhead>(core_, *queue_);
-  messages_ = std::make_unique<MessageDelivery>(core_, *read_ahead_);
+  committer_ = std::make_unique<Committer>(core_, *queue_);
+  messages_ = std::make_unique<MessageDelivery>(core_, *read_ahead_, *committer_);
   return {};
 }
 
@@ -138,59 +140,6 @@ void Service::unwatch_guardian() noexcept {
   static_cast<void>(poller_->remove(core_.guardian.end_descriptor()));
 }
 
-Ticket Service::flush(AreaState& area, ByteRange range, Sync sync, Durability durability) {
-  auto job = std::make_unique<FlushJob>();
-  const GranuleSpan stretch = area.stretch_of(range);
-  area.begin_service();
-  job->area = &area;
-  job->first = stretch.first;
-  job->end = stretch.end();
-  job->cursor = job->first;
-  job->syncs = sync == Sync::kYes;
-  job->durability = durability;
-  const Ticket ticket = job->source.ticket();
-  {
-    // A signal's handler that faults in here would wait for the thread that waits for the mutex.
-    const sys::BlockedSignals blocked;
-    const MutexLock lock(jobs_mutex_);
-    new_flushes_.push_back(std::move(job));
-  }
-  wake();
-  return ticket;
-}
-
-Ticket Service::prefetch(AreaState& area, std::span<const ByteRange> ranges) {
-  auto job = std::make_unique<PrefetchJob>();
-  area.begin_service();
-  job->area = &area;
-  for (const ByteRange& range : ranges) {
-    const GranuleSpan stretch = area.stretch_of(range);
-    if (stretch.count > 0) {
-      job->spans.push_back(stretch);
-    }
-  }
-  const Ticket ticket = job->source.ticket();
-  {
-    const sys::BlockedSignals blocked;  // As in flush().
-    const MutexLock lock(jobs_mutex_);
-    new_prefetches_.push_back(std::move(job));
-  }
-  wake();
-  return ticket;
-}
-
-void Service::inspect(std::function<void()> look) {
-  const sys::BlockedSignals blocked;
-  Ticket::Source source;
-  const Ticket seen = source.ticket();
-  {
-    const MutexLock lock(jobs_mutex_);
-    new_inspections_.push_back({std::move(look), std::move(source)});
-  }
-  wake();
-  static_cast<void>(seen.wait());
-}
-
 // --- The thread ---------------------------------------------------------------------------------
 
 void Service::run() noexcept {
@@ -225,6 +174,7 @@ bool Service::round() {
   is_busy = keep_room() || is_busy;
   is_busy = write_back() || is_busy;
   is_busy = step_flushes() || is_busy;
+  is_busy = committer_->step() || is_busy;
   is_busy = read_ahead_->step() || is_busy;
   deliver_all();
   set_timer();
@@ -254,7 +204,8 @@ void Service::end_poison() {
 }
 
 void Service::be_inspected() {
-  if (!read_ahead_->is_idle() || !write_back_->is_idle() || !flushes_.empty()) {
+  if (!read_ahead_->is_idle() || !write_back_->is_idle() || !flushes_.empty() ||
+      !committer_->is_idle()) {
     return;
   }
   for (Inspection& inspection : inspections_) {
@@ -334,6 +285,14 @@ void Service::take_jobs() {
     prefetches.swap(new_prefetches_);
     std::ranges::move(new_inspections_, std::back_inserter(inspections_));
     new_inspections_.clear();
+    for (CommitRequest& request : new_commits_) {
+      committer_->add(std::move(request));
+    }
+    new_commits_.clear();
+    for (Ticket::Source& passed : new_passages_) {
+      deliver(std::move(passed), {});
+    }
+    new_passages_.clear();
   }
   for (auto& job : prefetches) {
     read_ahead_->add(std::move(job));
@@ -373,7 +332,9 @@ bool Service::write_back() {
   is_age_due_ = false;
   while (write_back_->has_room() && !write_back_->is_pausing() &&
          (sweep_left_ > 0 || core_.dirty_bytes() > core_.dirty_start_bytes.load())) {
-    const std::size_t count = write_back_->sweep(batch);
+    const bool is_much = core_.dirty_bytes() > core_.dirty_start_bytes.load();
+    const std::size_t count =
+        write_back_->sweep(batch, is_much ? Evictor::Reason::kMuch : Evictor::Reason::kOld);
     if (count == 0 || write_back_->start(batch.first(count), AfterWrite::kKeep) == 0) {
       sweep_left_ = count == 0 ? 0 : sweep_left_;
       break;

@@ -5,11 +5,11 @@
 //
 //   wake-up, timer, messages of userfaultfd --.
 //   completions of reads and writes ----------+--> [ one round ] --> nothing left: sleep
-//   jobs: flush, prefetch --------------------'         |
+//   jobs: flush, commit, prefetch ------------'         |
 //                                                       |  1  messages: faults to serve
 //                                                       |  2  room: evict until enough is free
 //                                                       |  3  write-back: dirty victims, too much
-//                                                       |     dirty, too old, flush jobs
+//                                                       |     dirty, too old, flush jobs, commits
 //                                                       '  4  reads: faults, read-ahead, prefetch
 //
 // It sleeps without a timer when nothing is dirty and nobody waits: an idle pager costs nothing.
@@ -37,6 +37,7 @@
 #include "quire/base/ticket.h"
 #include "quire/io/io_queue.h"
 #include "quire/pager/internal/area_state.h"
+#include "quire/pager/internal/committer.h"
 #include "quire/pager/internal/message_delivery.h"
 #include "quire/pager/internal/read_ahead.h"
 #include "quire/pager/internal/write_back.h"
@@ -84,6 +85,13 @@ class Service {
   enum class Sync : std::uint8_t { kNo, kYes };
   [[nodiscard]] Ticket flush(AreaState& area, ByteRange range, Sync sync, Durability durability);
   [[nodiscard]] Ticket prefetch(AreaState& area, std::span<const ByteRange> ranges);
+
+  // Makes durable what was stored to these areas of one journal: see Committer.
+  [[nodiscard]] Ticket commit(std::span<AreaState* const> areas);
+
+  // Comes back when the pager's thread has begun another round: it has seen what was written
+  // before, and what it began without having seen it is in the granules' states.
+  void pass();
 
   // Runs `look` in the pager's thread when it has nothing to do and nothing under way: what it
   // looks at stands still but for faults. Blocks until then.
@@ -137,6 +145,7 @@ class Service {
   std::uint64_t sweep_left_ = 0;  // Granules to be written because of their age.
   std::unique_ptr<WriteBack> write_back_;
   std::unique_ptr<ReadAhead> read_ahead_;
+  std::unique_ptr<Committer> committer_;
   std::unique_ptr<MessageDelivery> messages_;
   std::vector<std::unique_ptr<FlushJob>> flushes_;
 
@@ -161,6 +170,8 @@ class Service {
   std::vector<Inspection> new_inspections_ QUIRE_GUARDED_BY(jobs_mutex_);
   std::vector<std::unique_ptr<FlushJob>> new_flushes_ QUIRE_GUARDED_BY(jobs_mutex_);
   std::vector<std::unique_ptr<PrefetchJob>> new_prefetches_ QUIRE_GUARDED_BY(jobs_mutex_);
+  std::vector<CommitRequest> new_commits_ QUIRE_GUARDED_BY(jobs_mutex_);
+  std::vector<Ticket::Source> new_passages_ QUIRE_GUARDED_BY(jobs_mutex_);
   std::thread thread_;  // Last: it starts when everything above is there.
 };
 

@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "quire/base/check.h"
+#include "quire/pager/internal/area_commit.h"
 #include "quire/pager/internal/pager_core.h"
 #include "quire/pager/internal/service.h"
 
@@ -91,6 +92,10 @@ void WriteBack::begin_run(Batch& batch, GranuleRun pages) {
   if (area == nullptr) {
     return;
   }
+  if (area->commit() != nullptr && area->commit()->holds_writes()) {
+    area->end_service();
+    return;
+  }
   const std::uint64_t first = AreaState::index_of(pages.first);
   GranuleSpan part{first, 0};
   bool protects = false;
@@ -116,6 +121,9 @@ void WriteBack::begin_run(Batch& batch, GranuleRun pages) {
 // Granules that are in kWriting now.
 void WriteBack::begin_part(Batch& batch, AreaState& area, GranuleSpan part, bool protects) {
   area.begin_service();
+  if (area.commit() != nullptr) {
+    ++area.commit()->writes_under_way;
+  }
   batch.runs.push_back(
       {.batch = &batch, .area = &area, .first = part.first, .count = part.count, .request = {}});
   ++batch.pending;
@@ -165,6 +173,10 @@ void WriteBack::submit(Run& run) {
   area.note_written(run.request.offset_bytes + run.request.memory.size());
   area.counters.writes.add();
   area.counters.write_bytes.add(run.request.memory.size());
+  if (area.commit() != nullptr) {
+    area.commit()->has_uncommitted.store(true);
+    area.counters.spilled_bytes.add(run.request.memory.size());
+  }
   ready_.push_back(&run);
   pump();
 }
@@ -240,6 +252,9 @@ void WriteBack::finish(Run& run, bool was_written) {
     core_.counters.write_errors.add();
     core_.is_write_back_failing.store(true);
   }
+  if (area.commit() != nullptr) {
+    --area.commit()->writes_under_way;
+  }
   area.end_service();
   core_.written.advance();
   end_batch(batch);
@@ -256,8 +271,8 @@ void WriteBack::end_batch(Batch& batch) {
 
 // --- What to write ------------------------------------------------------------------------------
 
-std::size_t WriteBack::sweep(std::span<PageId> into) {
-  return core_.evictor.collect_dirty(sweep_from_, into);
+std::size_t WriteBack::sweep(std::span<PageId> into, Evictor::Reason reason) {
+  return core_.evictor.collect_dirty(sweep_from_, into, reason);
 }
 
 bool WriteBack::collect(FlushJob& job) {
@@ -265,6 +280,9 @@ bool WriteBack::collect(FlushJob& job) {
     return false;
   }
   AreaState& area = *job.area;
+  if (area.commit() != nullptr && area.commit()->holds_writes()) {
+    return false;  // The end of the commit is a reason to look again.
+  }
   std::size_t count = 0;
   std::uint64_t i = job.cursor;
   while (i < job.end && count < batch_granules_) {

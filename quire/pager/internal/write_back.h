@@ -34,6 +34,7 @@
 #include "quire/cache/dirty_runs.h"
 #include "quire/io/io_queue.h"
 #include "quire/pager/internal/area_state.h"
+#include "quire/pager/internal/evictor.h"
 #include "quire/policy/write_pace.h"
 
 namespace quire::internal {
@@ -74,7 +75,7 @@ class WriteBack {
   [[nodiscard]] std::size_t batch_granules() const noexcept { return batch_granules_; }
 
   // Dirty granules in the order of areas and addresses, from where the last call stopped.
-  std::size_t sweep(std::span<PageId> into);
+  std::size_t sweep(std::span<PageId> into, Evictor::Reason reason);
   // From now on failures in its range are its own; until it is done.
   void begin(FlushJob& job) { flushes_.push_back(&job); }
   void end(FlushJob& job) { std::erase(flushes_, &job); }

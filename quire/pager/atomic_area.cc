@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// WritablePagedArea's and Pager's side of commits.
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "quire/pager/internal/area_commit.h"
+#include "quire/pager/internal/opened_area.h"
+#include "quire/pager/internal/pager_core.h"
+#include "quire/pager/internal/service.h"
+#include "quire/pager/internal/snapshot_store.h"
+#include "quire/pager/pager.h"
+#include "quire/sys/signals.h"
+
+namespace quire {
+namespace {
+
+using internal::AreaState;
+
+// What stands in the way of a commit of this area, if anything does.
+Result<void> require_atomic(const AreaState* state, const PagedArea& area, const char* operation) {
+  if (!area.is_open()) {
+    return fail(make_error(Errc::kClosed, operation, "paged area", "it is not open"));
+  }
+  if (state == nullptr || state->commit() == nullptr) {
+    return fail(make_error(Errc::kUnsupported, operation, area.name(), "the area is not atomic",
+                           "map it with .commit = Commit::kAtomic"));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<void> WritablePagedArea::commit() {
+  return commit_async().wait();
+}
+
+Ticket WritablePagedArea::commit_async() {
+  Result<void> possible = require_atomic(state_.get(), *this, "commit");
+  if (possible) {
+    const Result<ByteRange> usable = state_->resolve({0, 0}, "commit");
+    possible = usable ? Result<void>() : fail(usable.error());
+  }
+  if (!possible) {
+    Ticket::Source source;
+    source.resolve(std::move(possible));
+    return source.ticket();
+  }
+  AreaState* const area = state_.get();
+  return area->core->service->commit({&area, 1});
+}
+
+Result<void> WritablePagedArea::rollback() {
+  QUIRE_TRY(require_atomic(state_.get(), *this, "rollback"));
+  QUIRE_TRY(resolve({0, 0}, "rollback"));
+  const sys::BlockedSignals blocked;
+  const Result<void> rolled_back = state_->roll_back();
+  size_bytes_ = state_->size_bytes();
+  return rolled_back;
+}
+
+Result<PagedArea> WritablePagedArea::snapshot() const {
+  QUIRE_TRY(require_atomic(state_.get(), *this, "snapshot"));
+  QUIRE_TRY(resolve({0, 0}, "snapshot"));
+  const internal::AreaCommit& commit = *state_->commit();
+  std::shared_ptr<Store> store;
+  {
+    const sys::BlockedSignals blocked;  // The pager's thread may need the journal's mutex.
+    store = std::make_shared<internal::SnapshotStore>(commit.journal->snapshot(), commit.file,
+                                                      state_->store->name());
+  }
+  return PagedArea(internal::OpenedArea{
+      .paged = QUIRE_TRY(AreaState::open(state_->core, std::move(store),
+                                         {.on_fill_error = state_->options.on_fill_error,
+                                          .fault_path = state_->options.fault_path}))});
+}
+
+Result<void> Pager::commit(std::span<WritablePagedArea* const> areas) {
+  std::vector<AreaState*> states;
+  for (const WritablePagedArea* area : areas) {
+    QUIRE_TRY(require_atomic(area->state_.get(), *area, "commit"));
+    QUIRE_TRY(area->resolve({0, 0}, "commit"));
+    AreaState* const state = area->state_.get();
+    const bool is_known = std::ranges::find(states, state) != states.end();
+    if (!states.empty() && states.front()->commit()->journal != state->commit()->journal) {
+      return fail(Error({.code = std::make_error_code(std::errc::invalid_argument),
+                         .operation = "commit",
+                         .subject = area->name(),
+                         .cause = "it has another journal than " + states.front()->store->name(),
+                         .remedy = "map both as files of one Journal"}));
+    }
+    if (!is_known) {
+      states.push_back(state);
+    }
+  }
+  return states.empty() ? Result<void>() : states.front()->core->service->commit(states).wait();
+}
+
+}  // namespace quire

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Commits: snapshots, several areas, files and their journals, and where there are none.
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "quire/journal/journal_file.h"
+#include "quire/journal/journal_report.h"
+#include "quire/testing/commit_fixture.h"
+#include "quire/testing/temp_dir.h"
+
+namespace quire {
+namespace {
+
+using testing::CommitTest;
+using testing::kAtomic;
+using testing::kGranule;
+
+// --- Snapshots -----------------------------------------------------------------------------------
+
+TEST_F(CommitTest, ASnapshotStaysWhileWritingGoesOn) {
+  make(2_MiB);
+  Pager pager({.memory_bytes = 1_MiB});
+  WritablePagedArea area = map(pager);
+  store_all(area, 1);
+  ASSERT_TRUE(area.commit().has_value());
+  store(area, 0, 2);
+  PagedArea view = area.snapshot().value();
+  EXPECT_EQ(view.size_bytes(), 2_MiB);
+  store_all(area, 3);
+  ASSERT_TRUE(area.commit().has_value());
+  ASSERT_TRUE(area.resize(kGranule).has_value());
+  ASSERT_TRUE(area.commit().has_value());
+  for (std::uint64_t at = 0; at < 2_MiB; at += kGranule) {
+    ASSERT_EQ(load(view, at), 1);
+  }
+  ASSERT_TRUE(area.close().has_value());
+  EXPECT_EQ(load(view, 1_MiB), 1) << "it outlives the area";
+  EXPECT_TRUE(view.close().has_value());
+}
+
+// --- Several areas -------------------------------------------------------------------------------
+
+TEST_F(CommitTest, SeveralAreasAreOneCommit) {
+  make(1_MiB, 2);
+  Pager pager({.memory_bytes = 1_MiB});
+  WritablePagedArea a = map(pager, 0);
+  WritablePagedArea b = map(pager, 1);
+  store(a, 0, 1);
+  store(b, 9000, 2);
+  const std::uint64_t syncs = log_->count(Kind::kSync);
+  ASSERT_TRUE(pager.commit({&a, &b, &a}).has_value());
+  EXPECT_EQ(log_->count(Kind::kSync) - syncs, 1U);
+  EXPECT_EQ(committed_at(0, 0), 1);
+  EXPECT_EQ(committed_at(9000, 1), 2);
+}
+
+TEST_F(CommitTest, AreasOfDifferentJournalsAreAnError) {
+  make(1_MiB);
+  const std::shared_ptr<Journal> first = journal_;
+  Pager pager({.memory_bytes = 2_MiB});
+  WritablePagedArea a = map(pager);
+  make(1_MiB);
+  WritablePagedArea b = map(pager);
+  store(a, 0, 1);
+  const Result<void> refused = pager.commit({&a, &b});
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), std::errc::invalid_argument);
+  EXPECT_TRUE(a.commit().has_value());
+  EXPECT_TRUE(b.commit().has_value());
+}
+
+// --- Files ---------------------------------------------------------------------------------------
+
+class CommitFileTest : public CommitTest {
+ protected:
+  const testing::TempDir directory_;
+  WritablePagedOptions options_ = [] {
+    WritablePagedOptions options = kAtomic;
+    options.journal.log_bytes = 1_MiB;
+    return options;
+  }();
+};
+
+TEST_F(CommitFileTest, AFileHasItsJournalBesideItUntilItIsClosed) {
+  const std::string path = directory_.file("table.db");
+  options_.create = true;
+  options_.minimum_bytes = 100'000;
+  Pager pager({.memory_bytes = 1_MiB});
+  {
+    WritablePagedArea area = pager.map(path, options_).value();
+    EXPECT_EQ(area.size_bytes(), 100'000U);
+    store(area, 99'999, 1);
+    ASSERT_TRUE(area.flush().has_value()) << "is a commit";
+    EXPECT_EQ(area.stats().commits, 1U);
+    store(area, 0, 1);
+    EXPECT_NE(area.explain().find("handler"), std::string::npos) << area.explain();
+    EXPECT_NE(area.explain().find("commits through a journal"), std::string::npos);
+    EXPECT_FALSE(pager.map(path, options_).has_value()) << "one at a time";
+  }  // Not closed: as after a crash.
+  WritablePagedArea area = pager.map(path, options_).value();
+  EXPECT_EQ(area.size_bytes(), 100'000U);
+  EXPECT_EQ(load(area, 99'999), 1);
+  EXPECT_EQ(load(area, 0), 0);
+  ASSERT_TRUE(area.close().has_value());
+  EXPECT_EQ(testing::read_file(path), std::string(99'999, '\0') + '\1');
+  ASSERT_TRUE(inspect_journal(journal_path_of(path), JournalCheck::kImages).value().is_clean);
+}
+
+TEST_F(CommitFileTest, WhatCannotBeAtomicSaysWhy) {
+  const std::string path = directory_.write("table.db", std::string(10'000, '.'));
+  Pager inlined({.memory_bytes = 1_MiB, .fault_path = FaultPath::kInline});
+  Pager survivor({.memory_bytes = 1_MiB, .survive_kill = SurviveKill::kYes});
+  Pager plain({.memory_bytes = 1_MiB});
+  for (Pager* pager : {&inlined, &survivor}) {
+    const auto refused = pager->map(path, options_);
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().code(), Errc::kUnsupported);
+    EXPECT_FALSE(refused.error().remedy().empty());
+  }
+  EXPECT_FALSE(plain.map(path, {.commit = Commit::kAtomic}).has_value());
+  WritablePagedArea area = plain.map(path, {.access = Access::kReadWrite}).value();
+  EXPECT_EQ(area.commit().error().code(), Errc::kUnsupported);
+  EXPECT_EQ(area.rollback().error().code(), Errc::kUnsupported);
+  EXPECT_EQ(area.snapshot().error().code(), Errc::kUnsupported);
+}
+
+}  // namespace
+}  // namespace quire

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quire/pager/internal/area_commit.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "quire/base/check.h"
+#include "quire/sys/signals.h"
+
+namespace quire::internal {
+namespace {
+
+constexpr std::chrono::milliseconds kNap{100};
+
+}  // namespace
+
+// An application's signal handler that faults in here would wait for the service thread, and that
+// one for the mutex.
+void AreaCommit::enter_pin(ByteRange range) {
+  const sys::BlockedSignals blocked;
+  const MutexLock lock(mutex_);
+  while (is_gate_shut_) {
+    opened_.wait(mutex_);
+  }
+  pinned_.push_back(range);
+}
+
+void AreaCommit::leave_pin(ByteRange range) noexcept {
+  const sys::BlockedSignals blocked;
+  const MutexLock lock(mutex_);
+  const auto mine = std::ranges::find(pinned_, range);
+  QUIRE_CHECK(mine != pinned_.end());
+  *mine = pinned_.back();
+  pinned_.pop_back();
+}
+
+std::optional<ByteRange> AreaCommit::try_shut_gate() {
+  const MutexLock lock(mutex_);
+  if (!pinned_.empty()) {
+    return pinned_.front();
+  }
+  is_gate_shut_ = true;
+  return std::nullopt;
+}
+
+void AreaCommit::open_gate() noexcept {
+  const MutexLock lock(mutex_);
+  is_gate_shut_ = false;
+  opened_.notify_all();
+}
+
+void AreaCommit::await_commits(WakePoint& progress) noexcept {
+  for (;;) {
+    const std::uint32_t seen = progress.generation();
+    if (pending_commits.load() == 0) {
+      return;
+    }
+    progress.wait(seen, kNap);
+  }
+}
+
+void AreaCommit::drop_uncommitted() noexcept {
+  static_cast<void>(journal->roll_back({&file, 1}));  // Failed: then nothing of it is ever kept.
+  has_uncommitted.store(false);
+}
+
+Result<void> AreaCommit::close() {
+  const bool is_needed = owner == JournalOwner::kUser || journal->stats().snapshots > 0;
+  return is_needed ? Result<void>() : journal->close();
+}
+
+}  // namespace quire::internal

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quire/pager/internal/commit_cut.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "quire/base/check.h"
+#include "quire/base/page_window.h"
+#include "quire/pager/internal/area_commit.h"
+#include "quire/pager/internal/pager_core.h"
+
+namespace quire::internal {
+namespace {
+
+// To protect as much in vain costs less than another system call. Chosen by the cost of one of
+// them, about as much as of eight page table entries.
+constexpr std::uint64_t kBridgedMax = 8;
+// Demand buffers that conflicts leave to faults, of so many one.
+constexpr std::uint32_t kKeptFor = 4;
+
+}  // namespace
+
+// --- The cut ------------------------------------------------------------------------------------
+
+bool CommitCut::begin(std::span<AreaState* const> areas) {
+  QUIRE_CHECK(areas_.empty() && aside_.empty());
+  areas_.assign(areas.begin(), areas.end());
+  left_ = 0;
+  at_ = 0;
+  cursor_ = 0;
+  return std::ranges::all_of(areas_, [this](AreaState* area) { return sweep(*area); });
+}
+
+bool CommitCut::sweep(AreaState& area) {
+  const std::uint64_t end = area.granule_count();
+  GranuleSpan run;
+  bool is_protected = true;
+  for (std::uint64_t i = area.table.next_in_use(0); i < end; i = area.table.next_in_use(i)) {
+    if (area.table.dirty_in_leaf(i) == 0) {
+      i = (i / GranuleTable::kLeafGranules + 1) * GranuleTable::kLeafGranules;
+      continue;
+    }
+    if (area.table.begin_cut(i)) {
+      ++left_;
+      if (run.count == 0 || i - run.end() > kBridgedMax) {
+        is_protected = protect(area, run) && is_protected;
+        run = {i, 0};
+      }
+      run.count = i + 1 - run.first;
+    }
+    ++i;
+  }
+  return protect(area, run) && is_protected;
+}
+
+bool CommitCut::protect(AreaState& area, GranuleSpan run) {
+  if (run.count == 0) {
+    return true;
+  }
+  const ByteRange memory = area.memory_of(run.first, run.count);
+  const bool is_protected =
+      area.frames->protect(memory.offset_bytes, memory.length_bytes).has_value();
+  for (std::uint64_t i = run.first; i < run.end(); ++i) {
+    if (area.table.word(i).state() == GranuleState::kWriting) {
+      area.table.written_protected(i);
+    }
+  }
+  return is_protected;
+}
+
+std::uint64_t CommitCut::next_writing(const AreaState& area, std::uint64_t from) {
+  const std::uint64_t end = area.granule_count();
+  for (std::uint64_t i = area.table.next_in_use(from); i < end; i = area.table.next_in_use(i)) {
+    if (area.table.dirty_in_leaf(i) == 0) {
+      i = (i / GranuleTable::kLeafGranules + 1) * GranuleTable::kLeafGranules;
+    } else if (area.table.word(i).state() == GranuleState::kWriting) {
+      return i;
+    } else {
+      ++i;
+    }
+  }
+  return end;
+}
+
+// --- Images -------------------------------------------------------------------------------------
+
+bool CommitCut::take(std::span<std::byte> window, std::span<std::vector<PageImages>> images) {
+  std::uint64_t used_bytes = 0;
+  while (left_ > 0) {
+    QUIRE_CHECK_LT(at_, areas_.size());
+    AreaState& area = *areas_[at_];
+    const std::uint64_t first = next_writing(area, cursor_);
+    if (first >= area.granule_count()) {
+      ++at_;
+      cursor_ = 0;
+      continue;
+    }
+    const std::uint64_t most = (window.size() - used_bytes) >> area.granule.shift();
+    if (most == 0) {
+      break;
+    }
+    const GranuleSpan run = run_at(area, first, most);
+    const std::uint64_t bytes = run.count << area.granule.shift();
+    if (!copy(area, run, window.subspan(used_bytes, bytes), images[at_])) {
+      return false;
+    }
+    used_bytes += bytes;
+    left_ -= run.count;
+    cursor_ = run.end();
+  }
+  return true;
+}
+
+// Neighbours that one copy brings; or one that lies aside.
+GranuleSpan CommitCut::run_at(const AreaState& area, std::uint64_t first,
+                              std::uint64_t count_max) const {
+  GranuleSpan run{first, 1};
+  const std::uint64_t end = area.granule_count();
+  while (run.count < count_max && run.end() < end && !aside_.contains(area.page_id(first)) &&
+         area.table.word(run.end()).state() == GranuleState::kWriting &&
+         !aside_.contains(area.page_id(run.end()))) {
+    ++run.count;
+  }
+  return run;
+}
+
+// The rest of the journal's last page, past the store's end, is zeros, whatever was stored there.
+bool CommitCut::copy(AreaState& area, GranuleSpan run, std::span<std::byte> into,
+                     std::vector<PageImages>& images) const {
+  const ByteRange memory = area.memory_of(run.first, run.count);
+  const ByteRange stored = area.stored_of(run.first, run.count);
+  const auto aside = aside_.find(area.page_id(run.first));
+  if (aside != aside_.end()) {
+    std::memcpy(into.data(), aside->second.data(), memory.length_bytes);
+  } else if (!area.frames->fetch(memory.offset_bytes, into.first(memory.length_bytes))) {
+    return false;
+  }
+  const PageSize page(area.commit()->journal->page_bytes());
+  const std::span<std::byte> image = into.first(round_up(stored.length_bytes, page));
+  std::ranges::fill(image.subspan(stored.length_bytes), std::byte{0});
+  const bool goes_on =
+      !images.empty() &&
+      end_of({images.back().offset_bytes, images.back().bytes.size()}) == stored.offset_bytes &&
+      images.back().bytes.data() + images.back().bytes.size() == image.data();
+  if (goes_on) {
+    images.back().bytes = {images.back().bytes.data(), images.back().bytes.size() + image.size()};
+  } else if (!image.empty()) {
+    images.push_back({.offset_bytes = stored.offset_bytes, .bytes = image});
+  }
+  return true;
+}
+
+// --- Conflicts ----------------------------------------------------------------------------------
+
+bool CommitCut::has_image(const AreaState& area, std::uint64_t index) const {
+  const auto mine = std::ranges::find(areas_, &area);
+  if (left_ == 0 || mine == areas_.end()) {
+    return true;
+  }
+  const auto number = static_cast<std::size_t>(mine - areas_.begin());
+  return number < at_ || (number == at_ && index < cursor_) || aside_.contains(area.page_id(index));
+}
+
+bool CommitCut::take_aside(AreaState& area, std::uint64_t index) {
+  if (area.table.word(index).state() != GranuleState::kWriting || has_image(area, index)) {
+    return true;
+  }
+  const std::span<std::byte> place = take_place();
+  const ByteRange memory = area.memory_of(index, 1);
+  if (place.empty() || !area.frames->fetch(memory.offset_bytes, place.first(memory.length_bytes))) {
+    return false;
+  }
+  aside_.emplace(area.page_id(index), place);
+  area.counters.commit_conflicts.add();
+  return true;
+}
+
+std::span<std::byte> CommitCut::take_place() {
+  const std::uint64_t bytes = core_.geometry.granule.bytes();
+  if (slots_.empty() || last_slot_used_bytes_ + bytes > core_.demand->slot_bytes()) {
+    if (core_.demand->free_count() <= core_.demand->slot_count() / kKeptFor) {
+      return {};
+    }
+    const std::optional<std::uint32_t> slot = core_.demand->try_take();
+    if (!slot) {
+      return {};
+    }
+    slots_.push_back(*slot);
+    last_slot_used_bytes_ = 0;
+  }
+  const std::span<std::byte> place =
+      core_.demand->bytes(slots_.back()).subspan(last_slot_used_bytes_, bytes);
+  last_slot_used_bytes_ += bytes;
+  return place;
+}
+
+// --- The end ------------------------------------------------------------------------------------
+
+void CommitCut::finish(bool was_written) {
+  for (AreaState* const area : areas_) {
+    std::uint64_t i = 0;
+    while ((i = next_writing(*area, i)) < area->granule_count()) {
+      GranuleSpan run{i, 1};
+      while (run.end() < area->granule_count() &&
+             area->table.word(run.end()).state() == GranuleState::kWriting) {
+        ++run.count;
+      }
+      end_run(*area, run, was_written);
+      i = run.end();
+    }
+  }
+  for (const std::uint32_t slot : slots_) {
+    core_.demand->give_back(slot);
+  }
+  slots_.clear();
+  aside_.clear();
+  areas_.clear();
+  left_ = 0;
+}
+
+void CommitCut::end_run(AreaState& area, GranuleSpan run, bool was_written) {
+  if (!was_written) {
+    // Dirty is not protected. Where this is refused the view is going, and nobody stores to it.
+    const ByteRange memory = area.memory_of(run.first, run.count);
+    static_cast<void>(area.frames->allow_writes(memory.offset_bytes, memory.length_bytes));
+  }
+  for (std::uint64_t i = run.first; i < run.end(); ++i) {
+    const GranuleState state = area.table.finish_write(i, was_written);
+    area.counters.redirtied.add(was_written && state == GranuleState::kDirty ? 1 : 0);
+  }
+  area.counters.committed_granules.add(was_written ? run.count : 0);
+}
+
+}  // namespace quire::internal

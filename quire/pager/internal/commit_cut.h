@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// CommitCut: what one commit takes: the bytes that the dirty granules of its areas have at one
+// instant, while threads go on to store to them.
+//
+//             begin()               take()                     finish(written)
+//   kDirty ------------> kWriting ----------> kWriting ------------------------> kClean
+//   stores free          protected,           protected,      |
+//                        no image yet         image taken     '- redirtied, or not written: kDirty
+//                            |                     |
+//                            | a store:            | a store: lifted at once, redirtied
+//                            '- take_aside() ------'
+//                               a copy first
+//
+//   no image yet   a store must not be let in: its bytes would be part of the commit
+//   image taken    the bytes at the cut are in a buffer; a store belongs to the next commit
+//
+// begin() is the cut. It protects everything before the service thread lets any store in again, so
+// a thread that waits in a fault cannot have made another store, and nothing that depends on a
+// store outside of the cut is inside of it. It is one system call for each stretch; gaps of a few
+// granules are bridged: what lies there is absent or protected already.
+//
+// Invariants:    between begin() and finish() the granules in kWriting of the areas are those of
+//                the cut; left() of them have no image yet; those before the place that take() has
+//                reached, and those aside, have one.
+// Thread-safety: the service thread only. REQUIRES throughout: the areas are committing, their
+//                gates shut until left() is 0.
+// Cost:          one copy of each granule; one more of those aside.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "quire/journal/journal.h"
+#include "quire/pager/internal/area_state.h"
+
+namespace quire::internal {
+
+class CommitCut {
+ public:
+  explicit CommitCut(PagerCore& core) : core_(core) {}
+
+  // REQUIRES: the one before is finished; no granule of the areas is kWriting. False: the kernel
+  // refused to protect something: finish(false).
+  [[nodiscard]] bool begin(std::span<AreaState* const> areas);
+  // Granules whose images are not taken.
+  [[nodiscard]] std::uint64_t left() const noexcept { return left_; }
+  // Copies the next images into `window`, as many as fit, and says where: `images[i]` are those of
+  // area i. REQUIRES: as many as areas. False: the kernel refused a copy: finish(false).
+  [[nodiscard]] bool take(std::span<std::byte> window, std::span<std::vector<PageImages>> images);
+  // Before a store to a protected granule is let in. False: no buffer is free: later.
+  [[nodiscard]] bool take_aside(AreaState& area, std::uint64_t index);
+  void finish(bool was_written);
+
+ private:
+  [[nodiscard]] bool sweep(AreaState& area);
+  [[nodiscard]] bool protect(AreaState& area, GranuleSpan run);
+  // The first granule from there on that is in kWriting; granule_count() when there is none.
+  [[nodiscard]] static std::uint64_t next_writing(const AreaState& area, std::uint64_t from);
+  [[nodiscard]] GranuleSpan run_at(const AreaState& area, std::uint64_t first,
+                                   std::uint64_t count_max) const;
+  [[nodiscard]] bool copy(AreaState& area, GranuleSpan run, std::span<std::byte> into,
+                          std::vector<PageImages>& images) const;
+  [[nodiscard]] bool has_image(const AreaState& area, std::uint64_t index) const;
+  // A buffer of one granule; empty: none is free.
+  [[nodiscard]] std::span<std::byte> take_place();
+  void end_run(AreaState& area, GranuleSpan run, bool was_written);
+
+  PagerCore& core_;
+  std::vector<AreaState*> areas_;
+  std::uint64_t left_ = 0;
+  std::size_t at_ = 0;        // Images are taken up to this area ...
+  std::uint64_t cursor_ = 0;  // ... and this granule of it.
+  std::unordered_map<PageId, std::span<const std::byte>> aside_;
+  std::vector<std::uint32_t> slots_;  // Demand buffers that hold them ...
+  std::uint64_t last_slot_used_bytes_ = 0;
+};
+
+}  // namespace quire::internal

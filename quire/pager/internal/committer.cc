@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quire/pager/internal/committer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "quire/base/check.h"
+#include "quire/pager/internal/pager_core.h"
+#include "quire/pager/internal/service.h"
+
+namespace quire::internal {
+
+Committer::Committer(PagerCore& core, IoQueue& queue) : core_(core), queue_(queue), cut_(core) {
+  for (Chunk& chunk : chunks_) {
+    chunk.owner = this;
+  }
+}
+
+Committer::~Committer() {
+  QUIRE_CHECK(is_idle());
+}
+
+bool Committer::step() {
+  bool got_further = false;
+  while (step_once()) {
+    got_further = true;
+  }
+  return got_further;
+}
+
+bool Committer::step_once() {
+  switch (step_) {
+    case Step::kIdle:
+      if (waiting_.empty()) {
+        return false;
+      }
+      begin();
+      return true;
+    case Step::kQuiesce: return cut();
+    case Step::kImages: return take_images();
+    case Step::kLast:
+      if (under_way_ > 0) {
+        return false;
+      }
+      if (error_) {
+        end();
+        return true;
+      }
+      step_ = Step::kJournal;
+      submit(*last_, call_commit);
+      return true;
+    case Step::kJournal: break;
+  }
+  return false;
+}
+
+// --- The cut ------------------------------------------------------------------------------------
+
+void Committer::begin() {
+  journal_ = waiting_.front().areas.front()->commit()->journal.get();
+  step_ = Step::kQuiesce;
+  join();
+}
+
+void Committer::join() {
+  std::deque<CommitRequest> others;
+  for (CommitRequest& request : waiting_) {
+    if (request.areas.front()->commit()->journal.get() != journal_) {
+      others.push_back(std::move(request));
+      continue;
+    }
+    for (AreaState* const area : request.areas) {
+      if (std::ranges::find(areas_, area) == areas_.end()) {
+        areas_.push_back(area);
+        area->commit()->is_committing.store(true);
+      }
+    }
+    requests_.push_back(std::move(request));
+  }
+  waiting_.swap(others);
+}
+
+bool Committer::cut() {
+  join();
+  const bool is_quiet = std::ranges::all_of(
+      areas_, [](AreaState* area) { return area->commit()->writes_under_way == 0; });
+  if (!is_quiet || core_.windows->free_count() == 0) {
+    return false;
+  }
+  refuse_unfit();
+  if (areas_.empty()) {
+    step_ = Step::kIdle;
+    return true;
+  }
+  step_ = Step::kImages;
+  if (!cut_.begin(areas_)) {
+    error_ = make_error(Errc::kFailed, "commit", areas_.front()->store->name(),
+                        "its memory could not be protected");
+  }
+  return true;
+}
+
+std::optional<Error> Committer::unfitness(AreaState& area) {
+  if (const Result<void> allowed = area.check_zeros(); !allowed) {
+    return allowed.error();
+  }
+  if (const std::optional<ByteRange> pinned = area.commit()->try_shut_gate()) {
+    return make_error(Errc::kFailed, "commit", area.store->name() + ", " + describe(*pinned),
+                      "the range is pinned for writing: a store to it cannot be seen",
+                      "release the WritablePin first");
+  }
+  return std::nullopt;
+}
+
+void Committer::refuse_unfit() {
+  for (AreaState* const area : std::vector<AreaState*>(areas_)) {
+    // Refusing one may have made others go, too.
+    if (std::ranges::find(areas_, area) == areas_.end()) {
+      continue;
+    }
+    if (const std::optional<Error> error = unfitness(*area)) {
+      refuse(*area, *error);
+    }
+  }
+}
+
+// Whoever asked for this area, too, is refused; others are not.
+void Committer::refuse(AreaState& area, const Error& error) {
+  const auto names = [](const CommitRequest& request, const AreaState* which) {
+    return std::ranges::find(request.areas, which) != request.areas.end();
+  };
+  std::vector<CommitRequest> refused;
+  for (CommitRequest& request : std::exchange(requests_, {})) {
+    (names(request, &area) ? refused : requests_).push_back(std::move(request));
+  }
+  for (AreaState* const other : std::vector<AreaState*>(areas_)) {
+    const bool is_wanted = std::ranges::any_of(
+        requests_, [&](const CommitRequest& request) { return names(request, other); });
+    if (!is_wanted) {
+      leave(*other);
+      std::erase(areas_, other);
+    }
+  }
+  for (CommitRequest& request : refused) {
+    answer(request, fail(error));
+  }
+}
+
+void Committer::leave(AreaState& area) {
+  area.commit()->open_gate();
+  area.commit()->is_committing.store(false);
+}
+
+// --- Images -------------------------------------------------------------------------------------
+
+bool Committer::take_images() {
+  if (error_) {
+    step_ = Step::kLast;
+    return true;
+  }
+  const auto chunk =
+      std::ranges::find_if(chunks_, [](const Chunk& some) { return !some.slot.has_value(); });
+  if (chunk == chunks_.end() || !(chunk->slot = core_.windows->try_take())) {
+    return false;
+  }
+  if (!take_into(*chunk)) {
+    give_back(*chunk);
+    error_ = make_error(Errc::kFailed, "commit", areas_.front()->store->name(),
+                        "its memory could not be copied");
+    return true;
+  }
+  if (cut_.left() > 0) {
+    has_staged_ = true;
+    submit(*chunk, call_stage);
+    return true;
+  }
+  for (AreaState* const area : areas_) {
+    area->commit()->open_gate();
+  }
+  last_ = &*chunk;
+  step_ = Step::kLast;
+  return true;
+}
+
+bool Committer::take_into(Chunk& chunk) {
+  chunk.images.assign(areas_.size(), {});
+  if (!cut_.take(core_.windows->bytes(*chunk.slot), chunk.images)) {
+    return false;
+  }
+  chunk.parts.clear();
+  for (std::size_t i = 0; i < areas_.size(); ++i) {
+    if (cut_.left() == 0 || !chunk.images[i].empty()) {
+      chunk.parts.push_back({.file = areas_[i]->commit()->file, .images = chunk.images[i]});
+    }
+  }
+  return true;
+}
+
+void Committer::submit(Chunk& chunk, void (*call)(IoRequest& request)) {
+  ++under_way_;
+  chunk.request = {
+      .operation = IoOperation::kCall, .call = call, .on_done = on_done, .context = &chunk};
+  queue_.submit(chunk.request);
+}
+
+void Committer::call_stage(IoRequest& request) {
+  Chunk& chunk = *static_cast<Chunk*>(request.context);
+  chunk.outcome = chunk.owner->journal_->stage(chunk.parts);
+}
+
+void Committer::call_commit(IoRequest& request) {
+  Chunk& chunk = *static_cast<Chunk*>(request.context);
+  const Result<std::uint64_t> committed = chunk.owner->journal_->commit(chunk.parts);
+  chunk.outcome = committed ? Result<void>() : fail(committed.error());
+}
+
+void Committer::on_done(IoRequest& request) {
+  Chunk& chunk = *static_cast<Chunk*>(request.context);
+  Committer& self = *chunk.owner;
+  --self.under_way_;
+  if (!chunk.outcome && !self.error_) {
+    self.error_ = chunk.outcome.error();
+  }
+  if (self.step_ == Step::kJournal) {
+    self.end();
+  } else {
+    self.give_back(chunk);
+  }
+}
+
+void Committer::give_back(Chunk& chunk) {
+  core_.windows->give_back(*chunk.slot);
+  chunk.slot.reset();
+}
+
+// --- The end ------------------------------------------------------------------------------------
+
+void Committer::end() {
+  cut_.finish(!error_.has_value());
+  for (AreaState* const area : areas_) {
+    if (error_) {
+      area->note_write_error(*error_);
+    } else {
+      area->clear_write_error();
+      area->counters.commits.add();
+    }
+    const bool was_staged = error_ && has_staged_;
+    const bool has_more = error_ && area->commit()->has_uncommitted.load();
+    area->commit()->has_uncommitted.store(was_staged || has_more);
+    leave(*area);
+  }
+  if (!error_) {
+    core_.is_write_back_failing.store(false);  // What it could not write is written.
+  }
+  if (last_ != nullptr) {
+    give_back(*last_);
+    last_ = nullptr;
+  }
+  const Result<void> outcome = error_ ? Result<void>(fail(*error_)) : Result<void>();
+  error_.reset();
+  has_staged_ = false;
+  areas_.clear();
+  step_ = Step::kIdle;
+  for (CommitRequest& request : std::exchange(requests_, {})) {
+    answer(request, outcome);
+  }
+}
+
+void Committer::answer(CommitRequest& request, const Result<void>& outcome) {
+  for (AreaState* const area : request.areas) {
+    area->commit()->pending_commits.fetch_sub(1);
+  }
+  core_.written.advance();
+  core_.service->deliver(std::move(request.source), outcome);
+  for (AreaState* const area : request.areas) {
+    area->end_service();
+  }
+}
+
+}  // namespace quire::internal
