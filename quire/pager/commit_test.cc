@@ -223,6 +223,8 @@ TEST_F(CommitTest, ResizingIsPartOfTheCommit) {
   ASSERT_TRUE(area.commit().has_value());
   EXPECT_EQ(committed().size(), 3_MiB);
   EXPECT_EQ(committed_at(3_MiB - 1), 3);
+  ASSERT_TRUE(area.evict().has_value());
+  EXPECT_EQ(load(area, 3_MiB - 1), 3) << "what was added is not blank any more";
 }
 
 TEST_F(CommitTest, RollbackRefusesWhileSomethingIsPinned) {

@@ -135,6 +135,7 @@ bool CommitCut::copy(AreaState& area, GranuleSpan run, std::span<std::byte> into
   } else if (!area.frames->fetch(memory.offset_bytes, into.first(memory.length_bytes))) {
     return false;
   }
+  area.note_written(end_of(stored));
   const PageSize page(area.commit()->journal->page_bytes());
   const std::span<std::byte> image = into.first(round_up(stored.length_bytes, page));
   std::ranges::fill(image.subspan(stored.length_bytes), std::byte{0});
