@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "quire/base/check.h"
+#include "quire/pager/internal/service.h"
 #include "quire/sys/signals.h"
 
 namespace quire::internal {
@@ -13,6 +14,12 @@ namespace {
 constexpr std::chrono::milliseconds kNap{100};
 
 }  // namespace
+
+AreaCommit::~AreaCommit() {
+  if (Service::is_in_forked_child()) {
+    new std::shared_ptr<Journal>(journal);  // For good: its thread was not inherited.
+  }
+}
 
 // An application's signal handler that faults in here would wait for the service thread, and that
 // one for the mutex.

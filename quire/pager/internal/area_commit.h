@@ -39,6 +39,9 @@ class AreaCommit {
  public:
   AreaCommit(std::shared_ptr<Journal> of, std::size_t number, JournalOwner whose)
       : journal(std::move(of)), file(number), owner(whose) {}
+  ~AreaCommit();
+  AreaCommit(const AreaCommit&) = delete;
+  AreaCommit& operator=(const AreaCommit&) = delete;
 
   [[nodiscard]] bool holds_writes() const noexcept {
     return is_committing.load() || is_frozen.load();

@@ -5,12 +5,20 @@
 
 #include <utility>
 
+#include "quire/pager/internal/service.h"
+
 namespace quire::internal {
 
 SnapshotStore::SnapshotStore(JournalSnapshot snapshot, std::size_t file, const std::string& of)
     : snapshot_(std::move(snapshot)),
       file_(file),
       name_(fmt::format("{}, commit {}", of, snapshot_.commit_number())) {}
+
+SnapshotStore::~SnapshotStore() {
+  if (Service::is_in_forked_child()) {
+    new JournalSnapshot(std::move(snapshot_));  // For good: the journal's thread was not inherited.
+  }
+}
 
 Result<std::uint64_t> SnapshotStore::size_bytes() const {
   return snapshot_.size_bytes(file_);

@@ -18,6 +18,7 @@ namespace quire::internal {
 class SnapshotStore final : public Store {
  public:
   SnapshotStore(JournalSnapshot snapshot, std::size_t file, const std::string& of);
+  ~SnapshotStore() override;
 
   [[nodiscard]] const std::string& name() const noexcept override { return name_; }
   [[nodiscard]] Result<std::uint64_t> size_bytes() const override;
@@ -31,7 +32,7 @@ class SnapshotStore final : public Store {
  private:
   [[nodiscard]] tl::unexpected<Error> refuse(const char* operation) const;
 
-  const JournalSnapshot snapshot_;
+  JournalSnapshot snapshot_;
   const std::size_t file_;
   const std::string name_;  // "table.db, commit 17"
 };
