@@ -209,8 +209,18 @@ void WriteBack::on_done(IoRequest& request) {
   if (result) {
     self.finish(run, true);
   } else {
-    self.fail(run, result.error());
+    self.fail(run, cause_of(run, result.error()));
   }
+}
+
+// A journal that has failed has more to say than a request's code does.
+Error WriteBack::cause_of(const Run& run, const Error& error) {
+  if (run.area->commit() != nullptr && error.code() == Errc::kFailed) {
+    if (const Result<void> usable = run.area->store->sync(Durability::kStarted); !usable) {
+      return usable.error();
+    }
+  }
+  return error;
 }
 
 // The granules stay dirty, and may be stored to: what is dirty is not protected.

@@ -117,6 +117,7 @@ class WriteBack {
   void pump();
   void keep_pace(const Run& run, std::uint64_t written_bytes);
   static void on_done(IoRequest& request);
+  [[nodiscard]] static Error cause_of(const Run& run, const Error& error);
   void finish(Run& run, bool was_written);
   void fail(Run& run, const Error& error);
   void end_batch(Batch& batch);
