@@ -38,7 +38,7 @@ namespace quire::bench {
 inline constexpr std::uint64_t kPageBytes = 4_KiB;
 // Of the cgroup's limit, what is not the Pager's: the program, its stacks, page tables of the view
 // (2 MiB for 1 GiB touched here and there) and the memfd's index (as much).
-inline constexpr std::uint64_t kProcessBytes = 16_MiB;
+inline constexpr std::uint64_t kProcessBytes = 8_MiB;
 
 struct Setting {
   std::string directory;

@@ -186,12 +186,12 @@ ExitCode run_warm(Session& session, const WarmArguments& given) {
 
 void add_warm(CLI::App& app, Session& session) {
   const auto given = std::make_shared<WarmArguments>();
-  CLI::App& verb = session.add_verb(
-      app,
-      {.name = "warm",
-       .summary = "Read files into memory, fast, without pushing others out.",
-       .example = "quire warm model.bin\n  quire warm --json /srv/index"},
-      [given](Session& running) { return run_warm(running, *given); });
+  CLI::App& verb =
+      session.add_verb(app,
+                       {.name = "warm",
+                        .summary = "Read files into memory, fast, without pushing others out.",
+                        .example = "quire warm model.bin\n  quire warm --json /srv/index"},
+                       [given](Session& running) { return run_warm(running, *given); });
   add_tree_arguments(verb, given->tree, "Files, directories (with all below) or block devices");
   verb.add_flag("--allow-reclaim", given->choice.allow_reclaim,
                 "Go on when the kernel must give up other pages for it");
