@@ -5,6 +5,11 @@
 A stage runs commands, all their output in build/check/STAGE.log, and gives back a Tally: what
 passed, failed and was skipped. It stops at its first failing command; the other stages still run.
 A command that is not itself a run of tests counts as one passed or failed.
+
+A test that failed an assertion is run a second time, alone, when few did: on a machine that is busy
+with other things a device may be slow, memory short or a cache emptied. If it passes then, it is
+reported as unsteady, with what it had said, and does not fail the stage. A crash, a hang and a
+sanitizer's report have no second attempt.
 """
 
 import argparse
@@ -24,6 +29,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LOGS = os.path.join(ROOT, "build", "check")
 JOBS = str(os.cpu_count() or 1)
 TAIL_LINES = 40
+EXCERPT_LINES = 20         # Of what a failed test said.
+COMMAND_CHARACTERS = 300   # Of a command in a log: some name every source.
+SECOND_ATTEMPTS_MAX = 3    # In a stage: when more fail, it is not the machine.
 FUZZ_SECONDS_TOTAL = 60
 FUZZ_SECONDS_MIN = 5       # Fewer and a fuzzer has hardly read its corpus.
 FUZZ_INPUT_SECONDS_MAX = 10
@@ -34,6 +42,8 @@ RANDOM_BITS_MAX = 28
 
 QUIET_SKIP = re.compile(r"^(?:\S+ \(.*\)|.*) \.\.\. skipped ['\"](.*)['\"]$", re.MULTILINE)
 GTEST_SKIP = re.compile(r": Skipped\n(.*?)\n", re.DOTALL)
+FAILED_ASSERTION = re.compile(r"\[  FAILED  \]|^FAILED \((?:failures|errors)=", re.MULTILINE)
+FIRST_FAILURE = re.compile(r": Failure$|^(?:FAIL|ERROR): ")
 
 
 @dataclass
@@ -42,6 +52,7 @@ class Tally:
     failed: int = 0
     skips: list = field(default_factory=list)     # (test, reason)
     failures: list = field(default_factory=list)  # One line each.
+    unsteady: list = field(default_factory=list)  # Passed the second time; text.
 
     def add(self, name, is_good):
         self.passed += is_good
@@ -85,7 +96,7 @@ class Stage:
 
     def run(self, command, seconds=COMMAND_SECONDS_MAX):
         """Runs one command under a time limit; its exit code."""
-        print(f"$ {' '.join(command)}", file=self.log, flush=True)
+        print(f"$ {shortened(' '.join(command), COMMAND_CHARACTERS)}", file=self.log, flush=True)
         limit = [sys.executable, os.path.join(ROOT, "tools", "with_timeout.py"), str(seconds)]
         process = subprocess.Popen(limit + command, cwd=ROOT, env=environment(),
                                    stdin=subprocess.DEVNULL, stdout=self.log,
@@ -112,36 +123,79 @@ class Stage:
 
     def test(self, preset, prefix=()):
         """Runs the tests of a preset and counts them."""
-        report = os.path.join(LOGS, f"{self.name}.xml")
+        command = [*prefix, "ctest", "--preset", preset]
+        code, cases = self.run_tests([*command, "-j", JOBS], self.name)
+        failed = [case for case in cases if not count_case(self.tally, case)]
+        if code != 0 and not failed:
+            self.tally.fail(f"ctest ended with {code}")
+        if len(failed) <= SECOND_ATTEMPTS_MAX and all(map(failed_an_assertion, failed)):
+            failed = [case for case in failed if not self.passes_alone(command, case)]
+        for case in failed:
+            self.tally.fail(describe_failure(case))
+
+    def run_tests(self, command, report_name):
+        """The exit code of CTest and its test cases."""
+        report = os.path.join(LOGS, f"{report_name}.xml")
         if os.path.exists(report):
             os.remove(report)
-        code = self.run([*prefix, "ctest", "--preset", preset, "-j", JOBS, "--output-junit", report,
-                         "--test-output-size-passed", "1000000",
-                         "--test-output-size-failed", "1000000"])
+        code = self.run([*command, "--output-junit", report, "--test-output-size-passed",
+                         "1000000", "--test-output-size-failed", "1000000"])
         if not os.path.exists(report):
             raise StageFailed("ctest, which wrote no report")
-        before = self.tally.failed
-        for case in ElementTree.parse(report).getroot().iter("testcase"):
-            count_case(self.tally, case)
-        if code != 0 and self.tally.failed == before:
-            self.tally.fail(f"ctest ended with {code}")
+        return code, list(ElementTree.parse(report).getroot().iter("testcase"))
+
+    def passes_alone(self, command, case):
+        name = case.get("name")
+        _, again = self.run_tests([*command, "-R", f"^{re.escape(name)}$"], f"{self.name}-again")
+        if [other.get("status") for other in again] != ["run"]:
+            return False
+        self.tally.passed += 1
+        self.tally.unsteady.append(describe_failure(case))
+        return True
+
+
+def shortened(text, characters):
+    return text if len(text) <= characters else f"{text[:characters]} ..."
 
 
 def count_case(tally, case):
+    """False when it failed, which is not yet counted."""
     name, output = case.get("name"), case.findtext("system-out") or ""
     # unittest reports skips inside a run that passes.
     tally.skips.extend((name, reason) for reason in QUIET_SKIP.findall(output))
     status = case.get("status")
-    skipped = case.find("skipped")
-    why = skipped.get("message", "") if skipped is not None else ""
     if status == "run":
         tally.passed += 1
     elif status == "disabled":
         tally.skips.append((name, "disabled"))
-    elif status == "notrun" and why.startswith("SKIP_") and "[  FAILED  ]" not in output:
+    elif status == "notrun" and (failure_cause(case).startswith("SKIP_") and
+                                 "[  FAILED  ]" not in output):
         tally.skips.append((name, skip_reason(output)))
     else:
-        tally.fail(f"{name}{': ' + why if why else ''}")
+        return False
+    return True
+
+
+def failure_cause(case):
+    """CTest's words: "Failed", "SEGFAULT", "Timeout", SKIP_..."""
+    parts = (case.find(tag) for tag in ("skipped", "failure"))
+    return next((part.get("message", "") for part in parts if part is not None), "")
+
+
+def failed_an_assertion(case):
+    output = case.findtext("system-out") or ""
+    return bool(FAILED_ASSERTION.search(output)) and "Sanitizer" not in output
+
+
+def describe_failure(case):
+    """Name and cause, and below them what the test said from its first failure on."""
+    lines = (case.findtext("system-out") or "").rstrip("\n").split("\n")
+    first = next((at for at, line in enumerate(lines) if FIRST_FAILURE.search(line)),
+                 max(0, len(lines) - EXCERPT_LINES))
+    excerpt = lines[first:first + EXCERPT_LINES]
+    cause = failure_cause(case)
+    return "\n".join([case.get("name") + (f": {cause}" if cause else ""),
+                      *(f"    | {line}" for line in excerpt)])
 
 
 def skip_reason(output):
@@ -295,8 +349,13 @@ def summarise(results):
              for test, reason in tally.skips]
     if skips:
         print("\nskipped:")
-        for name, test, reason in skips:
-            print(f"  {name}: {test}: {reason}")
+        for line in group_skips(skips):
+            print(f"  {line}")
+    unsteady = [(name, text) for name, (tally, _) in results.items() for text in tally.unsteady]
+    if unsteady:
+        print("\nunsteady (failed once, passed when run again, alone):")
+        for name, text in unsteady:
+            print(f"  {name}: {text}")
     tallies = [tally for tally, _ in results.values()]
     failures = [(name, line) for name, (tally, _) in results.items() for line in tally.failures]
     if failures:
@@ -307,6 +366,19 @@ def summarise(results):
     print(f"\n{sum(tally.passed for tally in tallies)} passed, {failed} failed, "
           f"{len(skips)} skipped")
     return failed
+
+
+def group_skips(skips):
+    """A line for all tests of one program that were skipped for one reason in one stage."""
+    groups = {}
+    for stage, test, reason in skips:
+        program, _, rest = test.partition("/")
+        groups.setdefault((stage, program, reason), []).append(rest)
+    for (stage, program, reason), tests in groups.items():
+        if len(tests) > 1:
+            yield f"{stage}: {len(tests)} tests of {program}: {reason}"
+        else:
+            yield f"{stage}: {'/'.join(filter(None, [program, *tests]))}: {reason}"
 
 
 def take_turn():

@@ -259,9 +259,12 @@ TEST_P(BatchReaderTest, UserWhoIsNotToldWhatIsResidentGetsTheSameBytes) {
     Prng prng(testing::test_seed() + 7);
     Batch batch = random_batch(prng, 100);
     const auto subject = BatchReader::make(path_, {.cache = GetParam()});
-    if (!subject || !(*subject)->read_batch(batch.ranges())) {
+    EXPECT_TRUE(subject) << subject.error().message();
+    if (!subject) {
       return 1;
     }
+    const auto report = (*subject)->read_batch(batch.ranges());
+    EXPECT_TRUE(report) << report.error().message();
     batch.expect_content(content_);
     return ::testing::Test::HasFailure() ? 2 : 0;
   });

@@ -158,33 +158,96 @@ class CountTest(unittest.TestCase):
             ElementTree.SubElement(case, "skipped", message=message)
         ElementTree.SubElement(case, "system-out").text = output
         tally = check.Tally()
-        check.count_case(tally, case)
-        return tally.passed, tally.failed, tally.skips
+        has_failed = not check.count_case(tally, case)
+        return tally.passed, has_failed, tally.skips
 
     def test_a_run_passes_and_a_failure_fails(self):
-        self.assertEqual(self.count("run"), (1, 0, []))
-        self.assertEqual(self.count("fail"), (0, 1, []))
+        self.assertEqual(self.count("run"), (1, False, []))
+        self.assertEqual(self.count("fail"), (0, True, []))
 
     def test_a_skip_gives_its_reason(self):
         text = "[ RUN      ] T\n/a/b.cc:12: Skipped\nuserfaultfd: EPERM\n[  SKIPPED ] T (0 ms)\n"
         self.assertEqual(self.count("notrun", text, "SKIP_REGULAR_EXPRESSION_MATCHED"),
-                         (0, 0, [("T", "userfaultfd: EPERM")]))
+                         (0, False, [("T", "userfaultfd: EPERM")]))
         self.assertEqual(self.count("notrun", "no loop device\n\n", "SKIP_RETURN_CODE=77"),
-                         (0, 0, [("T", "no loop device")]))
+                         (0, False, [("T", "no loop device")]))
 
     def test_a_test_that_failed_before_it_skipped_has_failed(self):
         text = "x.cc:1: Failure\nx.cc:2: Skipped\nlater\n[  SKIPPED ] T\n[  FAILED  ] T\n"
-        self.assertEqual(self.count("notrun", text, "SKIP_REGULAR_EXPRESSION_MATCHED"), (0, 1, []))
+        self.assertEqual(self.count("notrun", text, "SKIP_REGULAR_EXPRESSION_MATCHED"),
+                         (0, True, []))
 
     def test_a_test_whose_program_is_missing_has_failed(self):
-        self.assertEqual(self.count("notrun", "", "Unable to find executable"), (0, 1, []))
+        self.assertEqual(self.count("notrun", "", "Unable to find executable"), (0, True, []))
 
     def test_a_disabled_test_is_a_skip(self):
-        self.assertEqual(self.count("disabled"), (0, 0, [("T", "disabled")]))
+        self.assertEqual(self.count("disabled"), (0, False, [("T", "disabled")]))
 
     def test_skips_inside_a_passing_unittest_are_seen(self):
         text = "test_a (m.C.test_a) ... skipped 'fuse: absent'\ntest_b (m.C.test_b) ... ok\n"
-        self.assertEqual(self.count("run", text), (1, 0, [("T", "fuse: absent")]))
+        self.assertEqual(self.count("run", text), (1, False, [("T", "fuse: absent")]))
+
+    def test_skips_of_one_program_for_one_reason_are_one_line(self):
+        skips = [("asan", "a_test/X.One", "fork"), ("asan", "a_test/X.Two", "fork"),
+                 ("asan", "b_test/Y.One", "fork"), ("tsan", "a_test/X.One", "fork"),
+                 ("tsan", "cli/map", "root")]
+        self.assertEqual(list(check.group_skips(skips)),
+                         ["asan: 2 tests of a_test: fork", "asan: b_test/Y.One: fork",
+                          "tsan: a_test/X.One: fork", "tsan: cli/map: root"])
+
+
+class SecondAttemptTest(unittest.TestCase):
+    """A failed assertion may pass when the test is run again, alone; nothing else may."""
+
+    ASSERTION = "x.cc:7: Failure\nno room\n[  FAILED  ] T\n"
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.addCleanup(setattr, check, "LOGS", check.LOGS)
+        check.LOGS = self.folder.name
+
+    def tally(self, first, again):
+        """Of a stage whose tests end as `first` says, {name: output}, and then as `again` does."""
+        attempts = []
+
+        def run_tests(command, _):
+            attempts.append(command)
+            if "-R" not in command:
+                return 1, [self.case(name, output) for name, output in first.items()]
+            name = command[-1].strip("^$").replace("\\", "")
+            return 0, [self.case(name, again[name])]
+        stage = check.Stage("s")
+        self.addCleanup(stage.log.close)
+        stage.run_tests = run_tests
+        stage.test("p")
+        return stage.tally, len(attempts)
+
+    @staticmethod
+    def case(name, output):
+        case = ElementTree.Element("testcase", name=name, status="fail" if output else "run")
+        if output:
+            ElementTree.SubElement(case, "failure", message="Failed")
+        ElementTree.SubElement(case, "system-out").text = output
+        return case
+
+    def test_what_passes_the_second_time_is_unsteady(self):
+        tally, _ = self.tally({"a": "", "b.c": self.ASSERTION}, {"b.c": ""})
+        self.assertEqual((tally.passed, tally.failed), (2, 0))
+        self.assertEqual(tally.unsteady, ["b.c: Failed\n    | x.cc:7: Failure\n    | no room\n"
+                                          "    | [  FAILED  ] T"])
+
+    def test_what_fails_twice_has_failed(self):
+        tally, _ = self.tally({"a": self.ASSERTION, "b": self.ASSERTION},
+                              {"a": self.ASSERTION, "b": ""})
+        self.assertEqual((tally.passed, tally.failed, len(tally.unsteady)), (1, 1, 1))
+
+    def test_crashes_hangs_reports_and_many_failures_have_one_attempt(self):
+        report = self.ASSERTION + "ERROR: AddressSanitizer: heap-use-after-free\n"
+        for first in ({"a": "killed by signal 11"}, {"a": "hang: stacks of all threads"},
+                      {"a": report}, {str(n): self.ASSERTION for n in range(4)}):
+            tally, attempts = self.tally(first, {name: "" for name in first})
+            self.assertEqual((tally.failed, attempts), (len(first), 1), first)
 
 
 class TurnTest(unittest.TestCase):
