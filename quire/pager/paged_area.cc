@@ -58,6 +58,21 @@ PagedEviction evict_clean(AreaState& area, ByteRange range) {
   return eviction;
 }
 
+// What is in memory may have been stored to unseen by the time it goes, and must be read again
+// then.
+void overwrite_only_absent(AreaState& area, ByteRange range) {
+  static_cast<void>(evict_clean(area, range));
+  const GranuleSpan stretch = area.stretch_of(range);
+  const std::uint64_t end = stretch.end();
+  const sys::BlockedSignals blocked;
+  for (std::uint64_t i = area.table.next_in_use(stretch.first); i < end;
+       i = area.table.next_in_use(i + 1)) {
+    if (area.table.word(i).state() != GranuleState::kAbsent) {
+      area.advices.end_overwriting(area.memory_of(i, 1));
+    }
+  }
+}
+
 }  // namespace
 
 PagedArea::PagedArea() noexcept = default;
@@ -176,6 +191,8 @@ Result<void> PagedArea::advise(ByteRange range, Pattern pattern) const {
   }
   if (pattern == Pattern::kWillNotReuse) {
     static_cast<void>(evict_clean(*state_, resolved));
+  } else if (pattern == Pattern::kOverwrite) {
+    overwrite_only_absent(*state_, resolved);
   }
   return {};
 }

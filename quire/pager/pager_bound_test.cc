@@ -43,8 +43,7 @@ constexpr std::uint64_t kGranules = kFileBytes / kGranule;
 // Beside the budget: the program itself, stacks, and what the kernel keeps for both.
 constexpr std::uint64_t kProcessBytes = 48_MiB;
 
-constexpr WritablePagedOptions kWritable{.access = Access::kReadWrite,
-                                         .engine = PagingEngine::kPaged};
+const WritablePagedOptions kWritable{.access = Access::kReadWrite, .engine = PagingEngine::kPaged};
 
 // Runs `body` in a child; it answers what is wrong, "" for nothing.
 void expect_in_child(const std::function<std::string()>& body) {

@@ -41,7 +41,7 @@ std::uint64_t next_nth(std::uint64_t nth) {
   return nth + (kIsSoak || nth < kEachUpTo ? 1 : nth / kShareLeftOut);
 }
 
-constexpr WritablePagedOptions kPaged{
+const WritablePagedOptions kPaged{
     .access = Access::kReadWrite, .engine = PagingEngine::kPaged, .reserve_bytes = 16_MiB};
 
 #if defined(__SANITIZE_THREAD__)

@@ -73,7 +73,7 @@ struct Site {
   testing::PagerGround ground;
 };
 
-constexpr WritablePagedOptions kPaged{
+const WritablePagedOptions kPaged{
     .access = Access::kReadWrite, .engine = PagingEngine::kPaged, .reserve_bytes = 64_MiB};
 
 // Slow enough that threads meet in every state; requests end short and go on.

@@ -122,8 +122,9 @@ enum class Pattern : std::uint8_t {
   kRandom,        // Nothing is read that was not touched.
   kSequential,    // Full windows from the first fault on.
   kWillNotReuse,  // Gone as soon as it is behind the reader; what is there goes now.
-  kOverwrite,     // The next stores cover whole granules: absent ones are not read, they begin as
-                  // zeros. What was in the store is lost when the granule is stored to.
+  kOverwrite,     // The next stores cover whole granules: what is absent is not read, it begins as
+                  // zeros. What was in the store is lost when the granule is stored to. Clean
+                  // granules of the range go; dirty ones stay as they are.
 };
 
 }  // namespace quire

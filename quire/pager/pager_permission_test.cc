@@ -37,7 +37,7 @@ using testing::pattern_bytes;
 using testing::store_byte;
 
 constexpr std::uint64_t kFileBytes = 4_MiB;
-constexpr WritablePagedOptions kWritable{.access = Access::kReadWrite};
+const WritablePagedOptions kWritable{.access = Access::kReadWrite};
 
 class PagerPermissionTest : public ::testing::Test {
  protected:

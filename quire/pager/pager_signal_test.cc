@@ -36,7 +36,7 @@ using testing::pattern_at;
 using testing::store_byte;
 using testing::test_seed;
 
-constexpr WritablePagedOptions kWritable{
+const WritablePagedOptions kWritable{
     .access = Access::kReadWrite, .engine = PagingEngine::kPaged, .reserve_bytes = 16_MiB};
 constexpr std::uint64_t kFileBytes = 4_MiB;
 

@@ -32,8 +32,7 @@ using testing::pattern_bytes;
 using testing::read_file;
 
 constexpr std::uint64_t kFileBytes = 4_MiB;
-constexpr WritablePagedOptions kWritable{.access = Access::kReadWrite,
-                                         .engine = PagingEngine::kPaged};
+const WritablePagedOptions kWritable{.access = Access::kReadWrite, .engine = PagingEngine::kPaged};
 
 class PagerSystemCallTest : public ::testing::TestWithParam<FaultPath> {
  protected:

@@ -43,7 +43,7 @@ using testing::SlowStore;
 using testing::store_byte;
 using testing::test_seed;
 
-constexpr WritablePagedOptions kWritable{
+const WritablePagedOptions kWritable{
     .access = Access::kReadWrite, .engine = PagingEngine::kPaged, .reserve_bytes = 16_MiB};
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

@@ -23,7 +23,7 @@
 
 namespace quire::testing {
 
-inline constexpr WritablePagedOptions kAtomic{.access = Access::kReadWrite,
+inline const WritablePagedOptions kAtomic{.access = Access::kReadWrite,
                                               .engine = PagingEngine::kPaged,
                                               .reserve_bytes = 32_MiB,
                                               .commit = Commit::kAtomic};

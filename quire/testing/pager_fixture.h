@@ -89,8 +89,8 @@ class SegvTrap {
   struct sigaction before_{};
 };
 
-inline constexpr PagedOptions kReadOnly{.engine = PagingEngine::kPaged};
-inline constexpr WritablePagedOptions kWritable{
+inline const PagedOptions kReadOnly{.engine = PagingEngine::kPaged};
+inline const WritablePagedOptions kWritable{
     .access = Access::kReadWrite, .engine = PagingEngine::kPaged, .reserve_bytes = 16_MiB};
 
 // Whether the bytes are those of pattern() from `from` on.

@@ -23,7 +23,7 @@
 
 namespace quire::testing {
 
-inline constexpr WritablePagedOptions kPaged{
+inline const WritablePagedOptions kPaged{
     .access = Access::kReadWrite, .engine = PagingEngine::kPaged, .reserve_bytes = 32_MiB};
 
 inline PagerOptions surviving(FaultPath path = FaultPath::kAutomatic) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "quire/base/check.h"
 #include "quire/base/page_window.h"
 #include "quire/pager/pager.h"
 
@@ -48,11 +49,56 @@ bool Advices::set(ByteRange range, Pattern pattern) noexcept {
     fits = fits && append(added);
   }
   if (fits) {
-    items_ = scratch_;
-    count_ = scratch_count_;
-    is_any_.store(count_ > 0);
+    adopt_scratch();
   }
   return fits;
+}
+
+void Advices::adopt_scratch() noexcept {
+  items_ = scratch_;
+  count_ = scratch_count_;
+  is_any_.store(count_ > 0);
+}
+
+void Advices::end_overwriting(ByteRange range) noexcept {
+  if (!is_any_.load()) {
+    return;
+  }
+  const sys::FutexLockGuard guard(lock_);
+  if (!is_overwritten(range)) {
+    return;
+  }
+  bool fits = false;
+  for (const bool keeps_rest : {true, false}) {
+    scratch_count_ = 0;
+    fits = true;
+    for (std::size_t i = 0; i < count_; ++i) {
+      const Item& item = items_[i];
+      const bool is_meant = item.pattern == Pattern::kOverwrite && item.begin < end_of(range) &&
+                            item.end > range.offset_bytes;
+      if (!is_meant) {
+        fits = append(item) && fits;
+      } else if (keeps_rest) {
+        fits = append({item.begin, std::min(item.end, range.offset_bytes), item.pattern}) && fits;
+        fits = append({std::max(item.begin, end_of(range)), item.end, item.pattern}) && fits;
+      }
+    }
+    if (fits) {
+      break;
+    }
+  }
+  QUIRE_CHECK(fits);
+  adopt_scratch();
+}
+
+bool Advices::is_overwritten(ByteRange range) const noexcept {
+  for (std::size_t i = find(range.offset_bytes); i < count_ && items_[i].begin < end_of(range);
+       ++i) {
+    if (items_[i].pattern == Pattern::kOverwrite) {
+      return true;
+    }
+  }
+  return false;
 }
 
 // The first item that ends after the offset.

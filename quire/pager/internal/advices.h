@@ -3,6 +3,8 @@
 // Advices: what was said about ranges of an area, looked up at each miss.
 //
 //   kNormal is the absence of advice: advising it cuts a hole into what was said before.
+//   kOverwrite is about granules that are absent, and over for those that come in: their next
+//   absence is an eviction, after which they hold what was stored to them.
 //
 // Invariants:    ranges are sorted, do not overlap, and are at most PagedArea::kAdvicesMax.
 // Thread-safety: any thread, also where a fault is being served: a fixed array under a lock without
@@ -27,6 +29,8 @@ class Advices {
 
   // False: there would be more than kMax ranges; nothing has changed.
   [[nodiscard]] bool set(ByteRange range, Pattern pattern) noexcept;
+  // kOverwrite is over for the range; for more than it where there is no room for the parts.
+  void end_overwriting(ByteRange range) noexcept;
   [[nodiscard]] Pattern at(std::uint64_t offset_bytes) const noexcept;
   // Whether all of the range has this advice.
   [[nodiscard]] bool covers(ByteRange range, Pattern pattern) const noexcept;
@@ -38,7 +42,9 @@ class Advices {
     Pattern pattern = Pattern::kNormal;
   };
   [[nodiscard]] std::size_t find(std::uint64_t offset_bytes) const noexcept QUIRE_REQUIRES(lock_);
+  [[nodiscard]] bool is_overwritten(ByteRange range) const noexcept QUIRE_REQUIRES(lock_);
   bool append(Item item) noexcept QUIRE_REQUIRES(lock_);
+  void adopt_scratch() noexcept QUIRE_REQUIRES(lock_);
 
   mutable sys::FutexLock lock_;
   std::atomic<bool> is_any_{false};

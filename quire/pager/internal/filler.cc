@@ -239,6 +239,7 @@ bool Filler::hold(const Fill& fill, std::span<const std::byte> memory) noexcept 
 std::error_code Filler::complete(const Fill& fill, std::span<std::byte> memory,
                                  std::uint64_t got_bytes) noexcept {
   AreaState& area = *fill.area;
+  area.advices.end_overwriting(area.memory_of(fill.first, fill.count));
   std::memset(memory.data() + got_bytes, 0, memory.size() - got_bytes);
   // Granules that begin past the store's present end cannot be had: it was cut under us.
   const std::uint64_t whole =
@@ -309,6 +310,7 @@ void Filler::fail(const Fill& fill, std::error_code cause) noexcept {
   const ByteRange range = area.memory_of(fill.demanded, 1);
   if (wants_zeros) {
     area.note_zeros();
+    area.advices.end_overwriting(range);
   }
   if (!wants_zeros || !area.frames->install_zeros(range.offset_bytes, range.length_bytes)) {
     abandon(area, fill.first, fill.count);

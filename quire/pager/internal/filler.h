@@ -103,7 +103,8 @@ class Filler {
   [[nodiscard]] static bool is_blank_for_stores(const AreaState& area,
                                                 std::uint64_t index) noexcept;
   // Whether a fill of claimed granules needs no read: the store has nothing there, or they will be
-  // overwritten. That is believed once: a granule that comes back holds what was stored to it.
+  // overwritten. That is believed of what was never in memory since it was said: a granule that
+  // comes back holds what was stored to it.
   [[nodiscard]] bool take_blank(AreaState& area, GranuleSpan span, Need need) noexcept;
 
  private:
