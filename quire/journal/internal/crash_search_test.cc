@@ -4,12 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
-#include "quire/base/check.h"
 #include "quire/journal/internal/recovery.h"
-#include "quire/journal/journaled_store.h"
 #include "quire/testing/slow_store.h"
 
 namespace quire::internal {
@@ -17,21 +14,12 @@ namespace {
 
 using testing::CrashDisk;
 
-constexpr std::uint64_t kPageBytes = 4096;
-constexpr std::size_t kFiles = 2;
-constexpr std::uint64_t kPagesMax = 10;
-
-const JournalOptions kOptions{.page_bytes = kPageBytes,
-                              .log_bytes = 128 * 1024,
-                              .checkpointing = Checkpointing::kOnDemand,
-                              .full_wait_max = std::chrono::milliseconds(0)};
-
 CrashDisk::Contents first_contents() {
   testing::MemoryStore log;
-  Journal::format(log, JournalUuid{std::byte{7}}, kOptions).value();
+  Journal::format(log, JournalUuid{std::byte{7}}, kWorkloadOptions).value();
   CrashDisk::Contents contents{log.image()};
-  for (std::size_t file = 0; file < kFiles; ++file) {
-    contents.emplace_back(3 * kPageBytes + 100 * file, std::byte{1});
+  for (std::size_t file = 0; file < kWorkloadFiles; ++file) {
+    contents.emplace_back(3 * kWorkloadOptions.page_bytes + 100 * file, std::byte{1});
   }
   return contents;
 }
@@ -41,7 +29,7 @@ JournalParts parts_of(CrashDisk& disk, bool has_durable_log) {
   if (has_durable_log) {
     parts.durable_log = disk.durable_store(0);
   }
-  for (std::size_t file = 0; file < kFiles; ++file) {
+  for (std::size_t file = 0; file < kWorkloadFiles; ++file) {
     parts.files.push_back(
         {.store = disk.store(1 + file), .identity = {std::byte{1}, static_cast<std::byte>(file)}});
   }
@@ -57,129 +45,18 @@ CrashDisk::Contents files_of(const CrashDisk& disk) {
 }  // namespace
 
 CrashSearch::CrashSearch(const CrashSearchOptions& options)
-    : options_(options), random_(options.seed), disk_(first_contents(), options.disk) {
-  now_ = files_of(disk_);
-  generations_.push_back(now_);
-  open();
-  work();
-  journal_.reset();
-}
-
-void CrashSearch::open() {
-  journal_.reset();
-  journal_ = Journal::open(parts_of(disk_, options_.has_durable_log), kOptions).value();
-  now_ = generations_.back();
-}
-
-void CrashSearch::work() {
-  for (int i = 0; i < options_.steps; ++i) {
-    step();
-  }
-}
-
-void CrashSearch::step() {
-  const std::uint64_t choice = random_.below(20);
-  if (choice < 9) {
-    write_pages();
-  } else if (choice < 15) {
-    commit();
-  } else if (choice < 16) {
-    roll_back({random_.below(kFiles)});
-  } else if (choice < 17) {
-    const std::size_t file = random_.below(kFiles);
-    const std::uint64_t size = random_.below(kPagesMax * kPageBytes);
-    if (journal_->file(file).resize(size)) {
-      now_[file].resize(size);
-    }
-  } else if (choice < 19) {
-    journal_->checkpoint().value();
-  } else {
-    if (random_.below(2) == 0) {
-      journal_->close().value();
-    }
-    open();
-  }
-}
-
-void CrashSearch::roll_back(std::vector<std::size_t> files) {
-  journal_->roll_back(files).value();
-  for (const std::size_t file : files) {
-    now_[file] = generations_.back()[file];
-  }
-}
-
-void CrashSearch::write_pages() {
-  const std::size_t file = random_.below(kFiles);
-  const std::uint64_t first = random_.below(kPagesMax);
-  const std::uint64_t count = 1 + random_.below(std::min<std::uint64_t>(3, kPagesMax - first));
-  std::vector<std::byte> bytes(count * kPageBytes - (random_.below(4) == 0 ? 1000 : 0));
-  const std::uint64_t word = random_();
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    bytes[i] = static_cast<std::byte>(word >> (8 * (i % 8)));
-  }
-  const std::uint64_t offset = first * kPageBytes;
-  if (!journal_->file(file).write(offset, bytes)) {
-    roll_back({0, 1});  // Too much is uncommitted.
-    return;
-  }
-  std::vector<std::byte>& content = now_[file];
-  content.resize(std::max<std::uint64_t>(content.size(), offset + bytes.size()));
-  std::ranges::copy(bytes, content.begin() + static_cast<std::ptrdiff_t>(offset));
-}
-
-void CrashSearch::commit() {
-  std::vector<std::size_t> files{0, 1};
-  if (random_.below(2) == 0) {
-    files = {random_.below(kFiles)};
-  }
-  // Now and then with images of its own.
-  const std::uint64_t page = random_.below(kPagesMax);
-  const std::vector<std::byte> bytes(kPageBytes, static_cast<std::byte>(random_()));
-  const PageImages images{.offset_bytes = page * kPageBytes, .bytes = bytes};
-  const bool has_image = now_[files[0]].size() >= (page + 1) * kPageBytes && random_.below(2) == 0;
-  std::vector<FileCommit> commits;
-  for (const std::size_t file : files) {
-    commits.push_back({.file = file});
-  }
-  if (has_image) {
-    commits[0].images = {&images, 1};
-  }
-  Contents after = generations_.back();
-  for (const std::size_t file : files) {
-    after[file] = now_[file];
-  }
-  if (has_image) {
-    std::ranges::copy(bytes,
-                      after[files[0]].begin() + static_cast<std::ptrdiff_t>(page * kPageBytes));
-  }
-  if (!journal_->commit(commits)) {
-    roll_back({0, 1});
-    return;
-  }
-  for (const std::size_t file : files) {
-    now_[file] = after[file];
-  }
-  generations_.push_back(std::move(after));
-  disk_.mark(generations_.size() - 1);
-}
-
-std::string CrashSearch::judge(const Contents& files, std::uint64_t mark) const {
-  for (std::uint64_t g = mark; g < std::min<std::uint64_t>(mark + 2, generations_.size()); ++g) {
-    if (files == generations_[g]) {
-      return "";
-    }
-  }
-  // What is wrong with it, seen from the next one.
-  const Contents& wanted = generations_[std::min<std::uint64_t>(mark + 1, generations_.size() - 1)];
-  std::string text = fmt::format("neither generation {} nor the next", mark);
-  for (std::size_t file = 0; file < files.size(); ++file) {
-    const auto [seen, expected] = std::ranges::mismatch(files[file], wanted[file]);
-    if (seen != files[file].end() || expected != wanted[file].end()) {
-      text += fmt::format("; file {}: {} bytes instead of {}, wrong from {} on", file,
-                          files[file].size(), wanted[file].size(), seen - files[file].begin());
-    }
-  }
-  return text;
+    : options_(options),
+      random_(options.seed),
+      disk_(first_contents(), options.disk),
+      workload_(
+          random_, files_of(disk_),
+          [this] {
+            return Journal::open(parts_of(disk_, options_.has_durable_log), kWorkloadOptions)
+                .value();
+          },
+          [this](std::uint64_t generation) { disk_.mark(generation); }) {
+  workload_.work(options_.steps);
+  workload_.leave();
 }
 
 std::string CrashSearch::recover_and_judge(CrashDisk& disk, std::uint64_t mark) const {
@@ -199,7 +76,7 @@ std::string CrashSearch::recover_and_judge(CrashDisk& disk, std::uint64_t mark) 
       return applied.error().message();
     }
   }
-  return judge(files_of(disk), mark);
+  return workload_.judge(files_of(disk), mark);
 }
 
 CrashSearch::Contents CrashSearch::some_crash(const CrashDisk::Walk& walk) {
@@ -231,7 +108,8 @@ std::string CrashSearch::run_nested(std::uint64_t states_max) {
       }
       // The whole of opening it, twice, crashed in between at every point.
       CrashDisk crashed(some_crash(walk));
-      const auto opened = Journal::open(parts_of(crashed, options_.has_durable_log), kOptions);
+      const auto opened =
+          Journal::open(parts_of(crashed, options_.has_durable_log), kWorkloadOptions);
       if (!opened) {
         return opened.error().message();
       }

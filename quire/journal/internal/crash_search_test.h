@@ -5,19 +5,17 @@
 // one after it.
 //
 //   disk: store 0 the log, stores 1.. the files
-//   mark(g): generation g was acknowledged; generations: what the files then held
+//   mark(g): generation g was acknowledged
 //
 // Thread-safety: one thread. A seed gives the same search again.
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string>
-#include <vector>
 
 #include "quire/base/prng.h"
+#include "quire/journal/internal/journal_workload_test.h"
 #include "quire/journal/internal/log_scan.h"
-#include "quire/journal/journal.h"
 #include "quire/testing/crash_disk.h"
 
 namespace quire::internal {
@@ -41,26 +39,18 @@ class CrashSearch {
   // Crashes in the middle of recovery, recovers from that, and so on.
   std::string run_nested(std::uint64_t states_max);
   [[nodiscard]] std::uint64_t state_count() const noexcept { return states_; }
-  [[nodiscard]] std::uint64_t generation_count() const noexcept { return generations_.size(); }
+  [[nodiscard]] std::uint64_t generation_count() const noexcept {
+    return workload_.generation_count();
+  }
 
  private:
-  void work();
-  void step();
-  void open();
-  void write_pages();
-  void commit();
-  void roll_back(std::vector<std::size_t> files);
-  // "": it is one of the two.
-  [[nodiscard]] std::string judge(const Contents& files, std::uint64_t mark) const;
   [[nodiscard]] std::string recover_and_judge(testing::CrashDisk& disk, std::uint64_t mark) const;
   [[nodiscard]] Contents some_crash(const testing::CrashDisk::Walk& walk);
 
   const CrashSearchOptions options_;
   Prng random_;
   testing::CrashDisk disk_;
-  std::unique_ptr<Journal> journal_;
-  std::vector<Contents> generations_;  // The files, after each commit.
-  Contents now_;                       // With what is uncommitted.
+  JournalWorkload workload_;
   std::uint64_t states_ = 0;
 };
 
