@@ -75,7 +75,10 @@ Result<std::unique_ptr<Journal>> Journal::open(JournalParts parts, const Journal
 
 Journal::Journal(std::shared_ptr<internal::JournalState> state) : state_(std::move(state)) {}
 
-Journal::~Journal() = default;
+// A snapshot may keep the state for longer, but not the threads.
+Journal::~Journal() {
+  state_->stop_threads();
+}
 
 std::size_t Journal::file_count() const {
   return state_->file_count();
@@ -93,12 +96,24 @@ Result<std::uint64_t> Journal::commit(std::span<const FileCommit> files) {
   return state_->append(files, internal::Append::kCommit);
 }
 
-Result<std::uint64_t> Journal::commit() {
+std::vector<FileCommit> Journal::whole() const {
   std::vector<FileCommit> files(file_count());
   for (std::size_t i = 0; i < files.size(); ++i) {
     files[i].file = i;
   }
-  return commit(files);
+  return files;
+}
+
+Result<std::uint64_t> Journal::commit() {
+  return commit(whole());
+}
+
+Result<Ticket> Journal::commit_async(std::span<const FileCommit> files) {
+  return state_->append_async(files);
+}
+
+Result<Ticket> Journal::commit_async() {
+  return commit_async(whole());
 }
 
 Result<void> Journal::stage(std::span<const FileCommit> files) {

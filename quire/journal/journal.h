@@ -42,6 +42,7 @@
 #include <vector>
 
 #include "quire/base/result.h"
+#include "quire/base/ticket.h"
 #include "quire/io/store.h"
 #include "quire/journal/journal_options.h"
 
@@ -152,7 +153,7 @@ class Journal {
   //         journal has changes for; EINVAL when the page size is another one; of the stores.
   static Result<std::unique_ptr<Journal>> open(JournalParts parts,
                                                const JournalOptions& options = {});
-  ~Journal();  // Ends the thread; does not checkpoint. What is committed is found when opened
+  ~Journal();  // Ends the threads; does not checkpoint. What is committed is found when opened
                // again.
   Journal(const Journal&) = delete;
   Journal& operator=(const Journal&) = delete;
@@ -170,10 +171,19 @@ class Journal {
   Result<std::uint64_t> commit(std::span<const FileCommit> files);
   // Of all files.
   Result<std::uint64_t> commit();
+  // The same, by a thread of the journal: what is there to be committed when this returns, and
+  // never what is written later. Commits of all kinds come in the order of their calls, and share
+  // records. Blocks when kAsyncCommitsMax are under way.
+  // REQUIRES: the bytes of the images stay unchanged until the ticket is done.
+  // Errors:   what is known at once; the rest, as commit()'s, by the ticket. close() waits for the
+  //           tickets; the destructor cancels what is not being written.
+  [[nodiscard]] Result<Ticket> commit_async(std::span<const FileCommit> files);
+  [[nodiscard]] Result<Ticket> commit_async();
+  static constexpr std::size_t kAsyncCommitsMax = 64;
   // The images and sizes become uncommitted changes of these files, in as few records as they fit
   // into: as JournaledStore::write(), for images that lie apart. Errors: as commit().
   Result<void> stage(std::span<const FileCommit> files);
-  // Forgets the uncommitted changes of these files.
+  // Forgets the uncommitted changes of these files; what a commit_async() before it has is none.
   Result<void> roll_back(std::span<const std::size_t> files);
 
   // The last commit, as it is now.
@@ -195,6 +205,8 @@ class Journal {
 
  private:
   explicit Journal(std::shared_ptr<internal::JournalState> state);
+  // Of every file, what is uncommitted.
+  [[nodiscard]] std::vector<FileCommit> whole() const;
 
   std::shared_ptr<internal::JournalState> state_;
 };

@@ -371,13 +371,17 @@ void JournalState::finish(const Batch& batch, const Result<void>& outcome) {
     request->outcome = outcome;
     request->is_done = true;
     stats_.commit_calls += request->kind == Append::kCommit && outcome.has_value() ? 1 : 0;
+    if (request->source) {
+      deliver(*request);
+    }
   }
   changed_.notify_all();
 }
 
 Result<void> JournalState::roll_back(std::span<const std::size_t> files) {
   const MutexLock lock(mutex_);
-  while (is_writing_) {
+  const std::uint64_t before = async_begun_;  // Whose commits come first.
+  while (is_writing_ || async_done_ < before) {
     changed_.wait(mutex_);
   }
   QUIRE_TRY(require_usable_locked("roll back"));

@@ -37,7 +37,7 @@ JournalState::JournalState(JournalParts parts, const JournalOptions& options, Su
 }
 
 JournalState::~JournalState() {
-  stop_thread();
+  stop_threads();
 }
 
 Result<std::shared_ptr<JournalState>> JournalState::open(JournalParts parts,
@@ -200,19 +200,31 @@ void JournalState::run_thread() {
   }
 }
 
-void JournalState::stop_thread() {
+void JournalState::stop_threads() {
   {
     const MutexLock lock(mutex_);
     is_stopping_ = true;
     wake_thread_.notify_all();
+    changed_.notify_all();
   }
-  if (thread_.joinable()) {
-    thread_.join();
+  for (std::thread* const thread : {&thread_, &committer_}) {
+    if (thread->joinable()) {
+      thread->join();
+    }
   }
+  const MutexLock lock(mutex_);
+  std::erase_if(queue_, [](const Request* request) { return request->source.has_value(); });
+  async_.clear();
 }
 
 Result<void> JournalState::close() {
-  stop_thread();
+  {
+    const MutexLock lock(mutex_);
+    while (!async_.empty()) {
+      changed_.wait(mutex_);
+    }
+  }
+  stop_threads();
   const MutexLock lock(mutex_);
   QUIRE_TRY(require_usable_locked("close"));
   for (File& file : files_) {

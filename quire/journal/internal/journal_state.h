@@ -6,6 +6,7 @@
 //                 into one chain of records, writes and flushes without the lock, and enters all of
 //                 them into the indexes. What cannot fit waits for a checkpoint, which it makes
 //                 itself.
+//   append_async  the same line; "quire-commit" leads when such a request is the first of it
 //   checkpoint()  one at a time: plan (lock), write and sync the files, forget (lock), superblock,
 //                 reuse (lock)
 //   read()        looks up every page (lock), pins what it found, reads without the lock
@@ -29,6 +30,7 @@
 #include <vector>
 
 #include "quire/base/mutex.h"
+#include "quire/base/ticket.h"
 #include "quire/io/records.h"
 #include "quire/journal/internal/page_index.h"
 #include "quire/journal/internal/plan_writer.h"
@@ -58,6 +60,8 @@ class JournalState {
   Result<std::uint64_t> append(std::span<const FileCommit> parts, Append kind);
   // The same, uncommitted, and a size makes the file longer, never shorter.
   Result<std::uint64_t> append_growing(const FileCommit& part);
+  // A commit that a thread of the journal leads, unless somebody else's takes it along.
+  Result<Ticket> append_async(std::span<const FileCommit> parts);
   Result<void> roll_back(std::span<const std::size_t> files);
 
   // Of the last commit. REQUIRES: unpinned once.
@@ -76,6 +80,8 @@ class JournalState {
 
   Result<void> checkpoint();
   Result<void> close();
+  // Both threads; what is in line for the committer is cancelled. REQUIRES: no other call.
+  void stop_threads();
 
   [[nodiscard]] std::uint64_t page_bytes() const noexcept { return page_bytes_; }
   [[nodiscard]] JournalStats stats() const;
@@ -96,6 +102,13 @@ class JournalState {
     bool is_done = false;
     Result<void> outcome{};
     std::optional<std::chrono::steady_clock::time_point> deadline{};  // Set: the log is too full.
+    std::optional<Ticket::Source> source{};  // Set: nobody waits in await() for it.
+  };
+  // One that outlives the call that made it.
+  struct AsyncRequest {
+    Request request;
+    std::vector<FileCommit> parts;
+    std::vector<std::vector<PageImages>> images;  // Of each part.
   };
   // What a leader writes.
   struct Batch {
@@ -129,7 +142,6 @@ class JournalState {
   Result<void> write_durably(std::uint64_t offset_bytes, std::span<const std::byte> bytes);
   void start_thread();
   void run_thread();
-  void stop_thread();
 
   // --- Appending (append.cc) --------------------------------------------------------------------
 
@@ -166,6 +178,16 @@ class JournalState {
   void enter_batch(const Batch& batch, const std::vector<LogSpace::Piece>& pieces,
                    std::uint64_t first_lsn, std::uint64_t commit) QUIRE_REQUIRES(mutex_);
   void finish(const Batch& batch, const Result<void>& outcome) QUIRE_REQUIRES(mutex_);
+
+  // --- Commits that nobody waits for (async_commit.cc) ------------------------------------------
+
+  Result<void> start_committer() QUIRE_REQUIRES(mutex_);
+  void run_committer();
+  // Gives the ticket of a request what became of it, and forgets the request.
+  void deliver(const Request& request) QUIRE_REQUIRES(mutex_);
+  [[nodiscard]] bool has_async_front() const QUIRE_REQUIRES(mutex_) {
+    return !queue_.empty() && queue_.front()->source;
+  }
 
   // --- Reading (read.cc) ------------------------------------------------------------------------
 
@@ -205,6 +227,9 @@ class JournalState {
   std::deque<File> files_ QUIRE_GUARDED_BY(mutex_);  // References stay valid.
   std::unique_ptr<LogSpace> space_ QUIRE_GUARDED_BY(mutex_);
   std::deque<Request*> queue_ QUIRE_GUARDED_BY(mutex_);
+  std::deque<std::unique_ptr<AsyncRequest>> async_ QUIRE_GUARDED_BY(mutex_);  // In queue_'s order.
+  std::uint64_t async_begun_ QUIRE_GUARDED_BY(mutex_) = 0;
+  std::uint64_t async_done_ QUIRE_GUARDED_BY(mutex_) = 0;
   std::multiset<std::uint64_t> views_ QUIRE_GUARDED_BY(mutex_);
   std::multiset<std::uint64_t> positions_ QUIRE_GUARDED_BY(mutex_);
   std::uint64_t durable_tail_ QUIRE_GUARDED_BY(mutex_) = 0;  // As the superblock has it.
@@ -223,6 +248,7 @@ class JournalState {
 
   RecordBuffer stage_;  // Of the leader.
   std::thread thread_;
+  std::thread committer_;  // Started by the first asynchronous commit.
 };
 
 }  // namespace quire::internal

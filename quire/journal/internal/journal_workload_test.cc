@@ -109,7 +109,10 @@ void JournalWorkload::commit() {
     std::ranges::copy(bytes,
                       after[files[0]].begin() + static_cast<std::ptrdiff_t>(page * kPageBytes));
   }
-  if (!journal_->commit(commits)) {
+  const bool is_async = random_.below(4) == 0;
+  const bool is_committed = is_async ? journal_->commit_async(commits).value().wait().has_value()
+                                     : journal_->commit(commits).has_value();
+  if (!is_committed) {
     roll_back({0, 1});
     return;
   }
