@@ -13,8 +13,9 @@
 # configuration it runs only when that is asked for: ctest -C soak -L soak.
 #
 # Labels: `unit` when none is given; `threads` for programs that also run under ThreadSanitizer,
-# which the target quire_threads_tests builds; `soak` for what takes minutes; `bench-smoke` for
-# benchmarks on tiny files; `cli`, `browser`, `example`, `package` and `tidy` for the rest.
+# which the target quire_threads_tests builds; `stack` for journals on mounted file systems; `soak`
+# for what takes minutes; `bench-smoke` for benchmarks on tiny files; `cli`, `browser`, `example`,
+# `package` and `tidy` for the rest.
 include(GoogleTest)
 find_package(GTest REQUIRED)
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
