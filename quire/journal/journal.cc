@@ -51,20 +51,23 @@ Result<void> Journal::format(Store& log, const JournalUuid& uuid, const JournalO
     return allocated;
   }
   QUIRE_TRY(write_zeros(log, size_bytes));
-  const internal::Superblock superblock{.uuid = uuid,
-                                        .page_bytes = options.page_bytes,
-                                        .log_bytes = log_bytes,
-                                        .generation = 1,
-                                        .epoch = 1,
-                                        .tail_position_bytes = 0,
-                                        .tail_lsn = 1,
-                                        .tail_commit = 0,
-                                        .is_clean = true,
-                                        .files = {}};
+  internal::Superblock superblock{.uuid = uuid,
+                                  .page_bytes = options.page_bytes,
+                                  .log_bytes = log_bytes,
+                                  .generation = 0,
+                                  .epoch = 1,
+                                  .tail_position_bytes = 0,
+                                  .tail_lsn = 1,
+                                  .tail_commit = 0,
+                                  .is_clean = true,
+                                  .files = {}};
   const internal::RecordBuffer memory(internal::kSlotBytes);
   const std::span<std::byte> slot(memory.begin(), internal::kSlotBytes);
-  internal::encode_superblock(superblock, slot);
-  QUIRE_TRY(log.write(internal::kSlotBytes, slot));
+  for (int i = 0; i < 2; ++i) {
+    ++superblock.generation;
+    internal::encode_superblock(superblock, slot);
+    QUIRE_TRY(log.write(superblock.generation % 2 * internal::kSlotBytes, slot));
+  }
   return log.sync(Durability::kAll);
 }
 

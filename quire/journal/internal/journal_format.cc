@@ -25,6 +25,7 @@ constexpr std::uint32_t kFlagClean = 1;
 constexpr std::uint64_t kCountMax = std::uint64_t{1} << 62;
 
 constexpr std::size_t kRecordChecksumAt = 80;
+constexpr std::size_t kRecordEpochAt = 40;
 constexpr std::size_t kRecordUsedBytes = 88;
 
 static_assert(kSuperblockFilesAt + kJournalFilesMax * kSuperblockFileBytes == kSlotBytes);
@@ -276,6 +277,12 @@ std::optional<std::uint64_t> peek_header_bytes(std::span<const std::byte> block,
   return header_bytes;
 }
 
+std::uint64_t record_epoch(std::span<const std::byte> block) {
+  Reader in(block);
+  in.seek(kRecordEpochAt);
+  return in.get<std::uint64_t>();
+}
+
 namespace {
 
 bool is_possible(const RecordHeader& header, std::uint64_t header_bytes,
@@ -315,7 +322,7 @@ std::optional<RecordHeader> decode_record_header(std::span<const std::byte> byte
   in.seek(12);
   header.marks.resize(in.get<std::uint32_t>());
   header.images.resize(in.get<std::uint32_t>());
-  in.seek(40);
+  in.seek(kRecordEpochAt);
   for (std::uint64_t* value :
        {&header.epoch, &header.lsn, &header.durable_lsn, &header.commit, &header.position_bytes}) {
     *value = in.get<std::uint64_t>();

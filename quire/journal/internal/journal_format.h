@@ -121,6 +121,8 @@ void encode_record_header(const RecordHeader& header, std::span<std::byte> into)
 // epoch. REQUIRES: a whole block.
 [[nodiscard]] std::optional<std::uint64_t> peek_header_bytes(std::span<const std::byte> block,
                                                              const Superblock& superblock);
+// The epoch that such a header would name. REQUIRES: a whole block.
+[[nodiscard]] std::uint64_t record_epoch(std::span<const std::byte> block);
 // Nothing: no header of this journal and epoch was ever written there like this. The LSN is the
 // caller's to compare.
 [[nodiscard]] std::optional<RecordHeader> decode_record_header(std::span<const std::byte> bytes,

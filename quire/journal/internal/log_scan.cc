@@ -35,13 +35,16 @@ class CircleReader {
   }
 
   Result<std::optional<RecordHeader>> header_at(std::uint64_t position) {
+    return header_at(position, superblock_);
+  }
+  // What a journal with this superblock, of the same size, would see there.
+  Result<std::optional<RecordHeader>> header_at(std::uint64_t position, const Superblock& by) {
     const auto block = QUIRE_TRY(bytes_at(position, kBlockBytes));
-    const std::optional<std::uint64_t> header_bytes = peek_header_bytes(block, superblock_);
+    const std::optional<std::uint64_t> header_bytes = peek_header_bytes(block, by);
     if (!header_bytes || *header_bytes > superblock_.log_bytes - position) {
       return std::optional<RecordHeader>();
     }
-    return decode_record_header(QUIRE_TRY(bytes_at(position, *header_bytes)), superblock_,
-                                position);
+    return decode_record_header(QUIRE_TRY(bytes_at(position, *header_bytes)), by, position);
   }
 
  private:
@@ -102,6 +105,54 @@ Result<std::vector<ScannedRecord>> scan_headers(CircleReader& reader,
   }
 }
 
+// What is written only after a later superblock has become durable: a record of a later epoch; one
+// of a file that this superblock does not know; one on a place that it holds to be in use, which
+// shows in LSNs that do not grow from the tail on, or in a record that goes over the tail. Where a
+// crash has torn the later superblock there is no such record.
+class LaterRecords {
+ public:
+  LaterRecords(Store& log, const Superblock& superblock)
+      : superblock_(superblock), later_(superblock), reader_(log, superblock) {
+    later_.files.resize(kJournalFilesMax);
+  }
+
+  Result<bool> exist() {
+    for (std::uint64_t at = 0; at < superblock_.log_bytes; at += kBlockBytes) {
+      if (QUIRE_TRY(is_at(at))) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+ private:
+  // REQUIRES: called for one distance from the tail after the other.
+  Result<bool> is_at(std::uint64_t distance) {
+    const std::uint64_t position =
+        (superblock_.tail_position_bytes + distance) % superblock_.log_bytes;
+    later_.epoch = record_epoch(QUIRE_TRY(reader_.bytes_at(position, kBlockBytes)));
+    if (later_.epoch < superblock_.epoch) {
+      return false;
+    }
+    const std::optional<RecordHeader> header = QUIRE_TRY(reader_.header_at(position, later_));
+    if (!header || (later_.epoch == superblock_.epoch && header->lsn < superblock_.tail_lsn)) {
+      return false;
+    }
+    const std::uint64_t length_bytes =
+        record_header_bytes(header->marks.size(), header->images.size()) +
+        header->images.size() * superblock_.page_bytes;
+    const bool is_known = QUIRE_TRY(reader_.header_at(position)).has_value();
+    const bool is_in_order = header->lsn > last_lsn_;
+    last_lsn_ = header->lsn;
+    return !is_known || !is_in_order || distance + length_bytes > superblock_.log_bytes;
+  }
+
+  const Superblock& superblock_;
+  Superblock later_;  // Any files, and the epoch that a record claims.
+  CircleReader reader_;
+  std::uint64_t last_lsn_ = 0;
+};
+
 // Whether, where the record after `position` may begin, there is one that says that this LSN was
 // durable.
 Result<bool> is_known_durable(CircleReader& reader, const Superblock& superblock,
@@ -131,6 +182,13 @@ Error damaged(const Store& log, std::uint64_t lsn) {
                     "restore the journal and its files from a copy");
 }
 
+Error outlived(const Store& log) {
+  return make_error(Errc::kCorrupt, "open journal", log.name(),
+                    "its newest superblock was durable and is damaged: the other one is older than "
+                    "records of the log",
+                    "restore the journal and its files from a copy");
+}
+
 }  // namespace
 
 Result<Superblock> read_superblock(Store& log) {
@@ -157,6 +215,10 @@ Result<Superblock> read_superblock(Store& log) {
   Superblock chosen = is_first ? *first : *second;
   if (QUIRE_TRY(log.size_bytes()) < kCircleOffsetBytes + chosen.log_bytes) {
     return fail(too_short(log));
+  }
+  // The other one was torn by a crash while it was written, or is damaged.
+  if ((!first || !second) && QUIRE_TRY(LaterRecords(log, chosen).exist())) {
+    return fail(outlived(log));
   }
   return chosen;
 }

@@ -38,7 +38,9 @@ struct ScannedRecord {
   }
 };
 
-// The superblock that counts. Errors: kCorrupt, kNewerVersion, kTruncated; those of reading.
+// The superblock that counts: the newer one, or the one that a crash has left whole while the other
+// was written. Then all of the log is read, to be sure that it was a crash.
+// Errors: kCorrupt, kNewerVersion, kTruncated; those of reading.
 [[nodiscard]] Result<Superblock> read_superblock(Store& log);
 
 // Errors: kCorrupt when a record that was durable is damaged; those of reading.
