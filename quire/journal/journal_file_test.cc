@@ -14,6 +14,8 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <functional>
+#include <initializer_list>
 
 #include "quire/io/io_queue.h"
 #include "quire/journal/journaled_store.h"
@@ -50,10 +52,13 @@ class JournalFileTest : public ::testing::Test {
   }
 
   // Commits a page and leaves without closing, as a crash does.
-  void leave_a_commit(int value) {
+  void leave_a_commit(int value) { leave_commits({value}); }
+  void leave_commits(std::initializer_list<int> values) {
     const auto journal = open_journal({path_}, small()).value();
-    ASSERT_TRUE(journal->file(0).write(0, page_of(value)).has_value());
-    ASSERT_TRUE(journal->commit().has_value());
+    for (const int value : values) {
+      ASSERT_TRUE(journal->file(0).write(0, page_of(value)).has_value());
+      ASSERT_TRUE(journal->commit().has_value());
+    }
   }
 
   testing::TempDir directory_;
@@ -262,6 +267,88 @@ TEST_F(JournalFileTest, NothingAcknowledgedIsLostWhicheverSystemCallFails) {
       ASSERT_TRUE((*journal)->close().has_value());
     }
   }
+}
+
+// What can be wrong with a journal that is opened, and what the error says.
+struct Trouble {
+  const char* name;
+  std::function<void(const std::string& journal)> make;
+  Errc code;
+  const char* cause;
+};
+
+void patch(const std::string& path, std::uint64_t offset, const std::string& bytes) {
+  const int file = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  ASSERT_EQ(::pwrite(file, bytes.data(), bytes.size(), static_cast<off_t>(offset)),
+            static_cast<ssize_t>(bytes.size()));
+  ::close(file);
+}
+
+constexpr std::uint64_t kSlotBytes = 16 * 1024;
+const std::string kVersion7{7, 0, 0, 0};
+
+const std::array kTroubles{
+    Trouble{"foreign", [](const auto& path) { patch(path, 0, std::string(2 * kSlotBytes, 'x')); },
+            Errc::kCorrupt, "does not begin as a journal"},
+    Trouble{"both superblocks damaged",
+            [](const auto& path) {
+              patch(path, 60, "rotten");
+              patch(path, kSlotBytes + 60, "rotten");
+            },
+            Errc::kCorrupt, "checksum of its superblock"},
+    Trouble{"the newest superblock damaged",
+            [](const auto& path) { patch(path, kSlotBytes + 60, "rotten"); }, Errc::kCorrupt,
+            "newest superblock was durable and is damaged"},
+    Trouble{"a record damaged",
+            [](const auto& path) { patch(path, 2 * kSlotBytes + 60, "rotten"); }, Errc::kCorrupt,
+            "was durable and is damaged"},
+    Trouble{"newer", [](const auto& path) { patch(path, kSlotBytes + 8, kVersion7); },
+            Errc::kNewerVersion, "version 7"},
+    Trouble{"empty", [](const auto& path) { std::filesystem::resize_file(path, 0); },
+            Errc::kTruncated, "shorter than a journal"},
+    Trouble{"cut off", [](const auto& path) { std::filesystem::resize_file(path, 100'000); },
+            Errc::kTruncated, "shorter than a journal"},
+};
+
+TEST_F(JournalFileTest, WhatIsWrongWithAJournalIsNamedAndTheFileIsNotTouched) {
+  for (const Trouble& trouble : kTroubles) {
+    SCOPED_TRACE(trouble.name);
+    for (const std::string& path : {path_, journal_path_}) {
+      std::filesystem::remove(path);
+    }
+    leave_commits({5, 6, 7});
+    trouble.make(journal_path_);
+    const auto opened = open_journal({path_}, small());
+    ASSERT_FALSE(opened.has_value());
+    EXPECT_EQ(opened.error().code(), trouble.code);
+    const std::string message = opened.error().message();
+    EXPECT_NE(message.find(trouble.cause), std::string::npos) << message;
+    EXPECT_NE(message.find(journal_path_), std::string::npos) << message;
+    EXPECT_NE(opened.error().remedy(), "") << message;
+    EXPECT_EQ(std::filesystem::file_size(path_), 0U);  // No commit has reached it.
+    EXPECT_TRUE(has_mark(path_));
+  }
+}
+
+// Whichever of file, journal and log it is that cannot be opened for writing.
+TEST_F(JournalFileTest, ReadOnlyMediaAreNamed) {
+  leave_commits({5});
+  for (std::uint64_t nth = 1; nth <= 4; ++nth) {
+    SCOPED_TRACE(nth);
+    std::uint64_t hits = 0;
+    {
+      const sys::FaultPlan plan(
+          {.call = sys::Call::kOpen, .nth = nth, .times = 100, .error = EROFS});
+      const auto opened = open_journal({path_}, small());
+      ASSERT_FALSE(opened.has_value());
+      EXPECT_EQ(opened.error().code(), std::errc::read_only_file_system);
+      EXPECT_NE(opened.error().message().find("read-only"), std::string::npos)
+          << opened.error().message();
+      hits = plan.hits();
+    }
+    ASSERT_GT(hits, 0U);
+  }
+  EXPECT_TRUE(open_journal({path_}, small()).has_value());
 }
 
 TEST_F(JournalFileTest, AJournalThatWasNotFinishedIsMadeAgain) {

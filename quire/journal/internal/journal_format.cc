@@ -102,7 +102,9 @@ std::uint64_t stored_checksum(std::span<const std::byte> bytes, std::size_t at) 
 }
 
 tl::unexpected<Error> corrupt(const std::string& name, std::string cause) {
-  return fail(make_error(Errc::kCorrupt, "open journal", name, std::move(cause)));
+  return fail(make_error(Errc::kCorrupt, "open journal", name, std::move(cause),
+                         "name the right journal, or restore it from a copy together with its "
+                         "files"));
 }
 
 Result<void> check_superblock(const Superblock& found, const std::string& name) {
