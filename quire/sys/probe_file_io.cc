@@ -67,6 +67,20 @@ Finding try_clone(const PathSubject& subject) {
   return std::string();
 }
 
+// Says whether it would: nothing is exchanged.
+Finding try_exchange(const PathSubject& subject) {
+  abi::XfsExchangeRange request{.file1_fd = subject.twin_fd,
+                                .pad = 0,
+                                .file1_offset = 0,
+                                .file2_offset = 0,
+                                .length = os_page_size().bytes(),
+                                .flags = abi::kXfsExchangeDryRun};
+  QUIRE_TRY(try_call(
+      [&] { return ::ftruncate(subject.twin_fd, static_cast<off_t>(subject.size_bytes)); }));
+  QUIRE_TRY(try_call([&] { return ::ioctl(subject.fd, abi::kXfsExchangeRange, &request); }));
+  return std::string();
+}
+
 constexpr std::array kTrials = std::to_array<FileTrial>({
     {{"rwf_nowait", "a read can be tried without waiting for the device",
       "whether a read would wait is not known before it does"},
@@ -84,6 +98,10 @@ constexpr std::array kTrials = std::to_array<FileTrial>({
     {{"reflink", "a file is copied at once, sharing its blocks (FICLONE)",
       "copying moves the bytes"},
      try_clone,
+     true},
+    {{"exchange_range", "ranges of two files change places at once (XFS_IOC_EXCHANGE_RANGE)",
+      "commits go through a journal"},
+     try_exchange,
      true},
 });
 

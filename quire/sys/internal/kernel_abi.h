@@ -145,6 +145,19 @@ inline constexpr unsigned kMfdNoexecSeal = 0x0008U;  // 6.3
 inline constexpr int kRwfAtomic = 0x40;     // 6.11
 inline constexpr int kRwfDontcache = 0x80;  // 6.14
 
+// XFS: <linux/xfs_fs.h> of 6.10.
+struct XfsExchangeRange {
+  std::int32_t file1_fd;
+  std::uint32_t pad;
+  std::uint64_t file1_offset;
+  std::uint64_t file2_offset;
+  std::uint64_t length;
+  std::uint64_t flags;
+};
+static_assert(sizeof(XfsExchangeRange) == 40);
+inline constexpr unsigned long kXfsExchangeRange = _IOW('X', 129, XfsExchangeRange);
+inline constexpr std::uint64_t kXfsExchangeDryRun = 1U << 2;
+
 // statx(2), with what was added after 6.1.
 inline constexpr unsigned kStatxDioAlign = 0x2000;       // 6.1
 inline constexpr unsigned kStatxWriteAtomic = 0x10000;   // 6.11
