@@ -31,6 +31,8 @@
 // Blocks:        commit(), roll_back(), checkpoint(), close() for I/O and for each other; commit()
 //                up to JournalOptions::full_wait_max more when the log is full.
 // Cost:          a commit of n pages is one write of n + 1 pages and one flush. See JournalStats.
+//                Atomic writes (RWF_ATOMIC) and exchanged ranges (XFS) are no cheaper where they
+//                are not wrong: docs/commit.md has the argument, and figures.
 #pragma once
 
 #include <cstddef>
