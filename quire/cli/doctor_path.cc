@@ -172,8 +172,7 @@ ReportSection path_section(const sys::PathProbe& path) {
            line_for(all, "no-wait reads", {"rwf_nowait"}),
            line_for(all, "atomic writes", {"atomic_write"}),
            line_for(all, "allocation", {"fallocate", "punch_hole"}),
-           line_for(all, "reflink", {"reflink"}),
-           line_for(all, "exchange", {"exchange_range"})}) {
+           line_for(all, "reflink", {"reflink"})}) {
     section.lines.push_back(std::move(line));
   }
   return section;
