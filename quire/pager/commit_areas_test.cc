@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <thread>
 
 #include "quire/journal/journal_file.h"
 #include "quire/journal/journal_report.h"
@@ -69,6 +70,38 @@ TEST_F(CommitTest, AreasOfDifferentJournalsAreAnError) {
   EXPECT_EQ(refused.error().code(), std::errc::invalid_argument);
   EXPECT_TRUE(a.commit().has_value());
   EXPECT_TRUE(b.commit().has_value());
+}
+
+// Goal:   writes that wait for room in the journal keep neither faults nor the commit that makes
+//         room waiting.
+// Method: one file's uncommitted changes fill the journal. More spills of another one than the
+//         pager has threads wait, for ever, as it were; meanwhile a page is read, and the first
+//         file committed.
+TEST_F(CommitTest, SpillsThatWaitForRoomLetFaultsAndCommitsPass) {
+  journal_options_.log_bytes = 1_MiB;
+  journal_options_.full_wait_max = std::chrono::hours(1);
+  make(2_MiB, 2);
+  Pager pager({.memory_bytes = 2_MiB, .dirty_start_percent = 80, .dirty_max_percent = 90});
+  WritablePagedArea area = map(pager, 0);
+  WritablePagedArea other = map(pager, 1);
+  for (std::uint64_t i = 0; i < 150; ++i) {
+    store(other, i * kGranule, 1);
+  }
+  ASSERT_TRUE(other.evict().has_value());
+  for (std::uint64_t i = 0; i < 200; i += 2) {
+    store(area, i * kGranule, 2);
+  }
+  std::thread spiller([&] { EXPECT_TRUE(area.evict().has_value()); });
+  while (journal_->stats().full_waits == 0) {
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(load(area, 1_MiB), 0);
+  EXPECT_EQ(load(other, 0), 1);
+  ASSERT_TRUE(other.commit().has_value());
+  spiller.join();
+  ASSERT_TRUE(area.commit().has_value());
+  EXPECT_EQ(committed_at(0, 0), 2);
+  EXPECT_EQ(committed_at(149 * kGranule, 1), 1);
 }
 
 // --- Files ---------------------------------------------------------------------------------------

@@ -65,8 +65,12 @@ Result<std::uint64_t> JournalState::append_growing(const FileCommit& part) {
 }
 
 Result<std::uint64_t> JournalState::await(Request& request) {
+  request.deadline = std::chrono::steady_clock::now() + options_.full_wait_max;
   const MutexLock lock(mutex_);
   queue_.push_back(&request);
+  if (queue_.front()->has_waited) {
+    changed_.notify_all();  // It may let this one pass.
+  }
   while (!request.is_done) {
     if (queue_.front() == &request && !is_writing_) {
       lead(request);
@@ -213,18 +217,29 @@ void JournalState::make_room(Request& request, std::uint64_t needed_bytes) {
     changed_.wait(mutex_);
     return;
   }
-  if (!request.deadline) {
-    ++stats_.full_waits;
-    request.deadline = std::chrono::steady_clock::now() + options_.full_wait_max;
+  if (let_commit_pass(request)) {
+    return;
   }
+  stats_.full_waits += request.has_waited ? 0 : 1;
+  request.has_waited = true;
   const std::uint64_t used_before = space_->used_bytes();
   static_cast<void>(checkpoint_to(checkpoint_target()));
   if (sticky_ || space_->used_bytes() < used_before) {
     return;
   }
-  if (needed_bytes > log_bytes_ || !changed_.wait_until(mutex_, *request.deadline)) {
+  if (needed_bytes > log_bytes_ || !changed_.wait_until(mutex_, request.deadline)) {
     finish({.requests = {&request}}, fail(full_error(needed_bytes)));
   }
+}
+
+bool JournalState::let_commit_pass(const Request& request) {
+  const auto commit = std::ranges::find(queue_, Append::kCommit, &Request::kind);
+  if (request.kind == Append::kCommit || commit == queue_.end()) {
+    return false;
+  }
+  std::rotate(queue_.begin(), commit, std::next(commit));
+  changed_.notify_all();
+  return true;
 }
 
 Error JournalState::full_error(std::uint64_t needed_bytes) const {

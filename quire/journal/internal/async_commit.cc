@@ -20,6 +20,7 @@ Result<Ticket> JournalState::append_async(std::span<const FileCommit> parts) {
   }
   async->request.parts = async->parts;
   async->request.kind = Append::kCommit;
+  async->request.deadline = std::chrono::steady_clock::now() + options_.full_wait_max;
   async->request.source.emplace();
   Ticket ticket = async->request.source->ticket();
   const MutexLock lock(mutex_);

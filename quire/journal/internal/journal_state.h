@@ -101,8 +101,9 @@ class JournalState {
     bool grows = false;  // Sizes are what the files get at least.
     bool is_done = false;
     Result<void> outcome{};
-    std::optional<std::chrono::steady_clock::time_point> deadline{};  // Set: the log is too full.
-    std::optional<Ticket::Source> source{};  // Set: nobody waits in await() for it.
+    std::chrono::steady_clock::time_point deadline{};  // Of waiting for room.
+    bool has_waited = false;                           // The log was too full.
+    std::optional<Ticket::Source> source{};            // Set: nobody waits in await() for it.
   };
   // One that outlives the call that made it.
   struct AsyncRequest {
@@ -167,6 +168,8 @@ class JournalState {
   void lead(Request& request) QUIRE_REQUIRES(mutex_);
   // Makes a checkpoint, waits, or takes the request out of the queue with an error.
   void make_room(Request& request, std::uint64_t needed_bytes) QUIRE_REQUIRES(mutex_);
+  // A commit in line goes first. False: there is none, or this is one.
+  [[nodiscard]] bool let_commit_pass(const Request& request) QUIRE_REQUIRES(mutex_);
   [[nodiscard]] Error full_error(std::uint64_t needed_bytes) const QUIRE_REQUIRES(mutex_);
   void write_batch(Batch& batch, const std::vector<LogSpace::Piece>& pieces) QUIRE_REQUIRES(mutex_);
   // Ends with the flush of a commit. Fills in the checksums.

@@ -23,8 +23,10 @@ constexpr std::uint64_t kGuardianTag = kEventTag - 2;
 
 // What many requests together keep a device busy with; more only wait in its queue.
 constexpr std::uint32_t kQueueDepth = 128;
-// For stores that the kernel cannot read by itself; made only when there are such.
-constexpr std::uint32_t kStoreThreads = 8;
+// For stores that the kernel cannot read by itself; made only when there are such. Spills may wait
+// for room in a journal: faults and the commit that makes room must find a thread beside them.
+constexpr std::uint32_t kStoreThreads = 12;
+static_assert(kStoreThreads >= WriteBack::kSpillsMax + 4);
 // How often whoever is parked, or a failed write-back, is looked at again.
 constexpr std::chrono::milliseconds kRetry{100};
 

@@ -177,18 +177,26 @@ void WriteBack::submit(Run& run) {
     area.commit()->has_uncommitted.store(true);
     area.counters.spilled_bytes.add(run.request.memory.size());
   }
-  ready_.push_back(&run);
+  (area.commit() != nullptr ? ready_spills_ : ready_).push_back(&run);
   pump();
 }
 
 void WriteBack::pump() {
-  while (!ready_.empty() && pace_.may_begin()) {
-    Run& run = *ready_.front();
-    ready_.pop_front();
-    run.began = std::chrono::steady_clock::now();
-    pace_.begun(run.began);
-    queue_.submit(run.request);
+  while (!ready_spills_.empty() && spills_under_way_ < kSpillsMax && pace_.may_begin()) {
+    ++spills_under_way_;
+    hand_over_first(ready_spills_);
   }
+  while (!ready_.empty() && pace_.may_begin()) {
+    hand_over_first(ready_);
+  }
+}
+
+void WriteBack::hand_over_first(std::deque<Run*>& runs) {
+  Run& run = *runs.front();
+  runs.pop_front();
+  run.began = std::chrono::steady_clock::now();
+  pace_.begun(run.began);
+  queue_.submit(run.request);
 }
 
 void WriteBack::keep_pace(const Run& run, std::uint64_t written_bytes) {
@@ -205,6 +213,7 @@ void WriteBack::on_done(IoRequest& request) {
   WriteBack& self = *run.batch->owner;
   const Result<std::uint64_t> result = request.result();
   self.keep_pace(run, result.value_or(0));
+  self.spills_under_way_ -= run.area->commit() != nullptr ? 1 : 0;
   self.pump();
   if (result) {
     self.finish(run, true);

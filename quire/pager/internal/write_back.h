@@ -62,6 +62,9 @@ struct FlushJob {
 
 class WriteBack {
  public:
+  // Into journals at a time: each is a thread's for as long as the journal is full.
+  static constexpr std::uint32_t kSpillsMax = 8;
+
   WriteBack(PagerCore& core, IoQueue& queue);
   ~WriteBack();
   WriteBack(const WriteBack&) = delete;
@@ -115,6 +118,7 @@ class WriteBack {
   [[nodiscard]] bool copy_out(Run& run, bool protects);
   void submit(Run& run);
   void pump();
+  void hand_over_first(std::deque<Run*>& runs);
   void keep_pace(const Run& run, std::uint64_t written_bytes);
   static void on_done(IoRequest& request);
   [[nodiscard]] static Error cause_of(const Run& run, const Error& error);
@@ -130,7 +134,9 @@ class WriteBack {
   std::vector<Batch*> idle_;
   std::deque<Batch*> under_way_;  // By number.
   std::vector<FlushJob*> flushes_;
-  std::deque<Run*> ready_;  // Copied out, and not handed to the queue yet.
+  std::deque<Run*> ready_;         // Copied out, and not handed to the queue yet ...
+  std::deque<Run*> ready_spills_;  // ... of atomic areas.
+  std::uint32_t spills_under_way_ = 0;
   WritePace pace_;
   std::vector<GranuleRun> runs_;
   std::vector<PageId> collected_;

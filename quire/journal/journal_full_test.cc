@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A full log, or a full disk: what makes room, who waits for it, and what is refused.
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "quire/journal/internal/journal_fixture_test.h"
+
+namespace quire {
+namespace {
+
+class JournalFullTest : public internal::JournalFixture {};
+
+TEST_F(JournalFullTest, AFullLogIsCheckpointedByTheCommitThatNeedsTheRoom) {
+  make();
+  for (int i = 0; i < 500; ++i) {
+    write_page(static_cast<std::uint64_t>(i % 10), i % 100);
+    ASSERT_TRUE(journal_->commit().has_value()) << i;
+    journal_->check_invariants();
+  }
+  EXPECT_GT(journal_->stats().full_waits, 1U);
+  EXPECT_GT(journal_->stats().checkpoints, 1U);
+}
+
+TEST_F(JournalFullTest, ATransactionThatCannotFitIsRefusedAndLosesNothing) {
+  make();
+  write_page(0, 1);
+  ASSERT_TRUE(journal_->commit().has_value());
+  Result<void> written;
+  std::uint64_t page = 0;
+  for (; page < 1000 && written; ++page) {
+    written = file().write(page * internal::kTestPageBytes, page_of(2));
+  }
+  ASSERT_FALSE(written.has_value());
+  EXPECT_EQ(written.error().code(), Errc::kLimit);
+  EXPECT_NE(written.error().message().find("journal full"), std::string::npos);
+  EXPECT_NE(written.error().message().find("log_bytes"), std::string::npos);
+  EXPECT_EQ(value_at(page - 2), 2);
+  EXPECT_EQ(committed_value_at(0), 1);
+  // Room for the mark of a commit is always left.
+  ASSERT_TRUE(journal_->commit().has_value());
+  open();
+  EXPECT_EQ(value_at(0), 2);
+  EXPECT_EQ(value_at(page - 2), 2);
+  EXPECT_EQ(value_at(page - 1), -1);
+}
+
+// Goal:   what fills the log is what a commit in line would take: it goes before a write that
+//         waits for room, and makes it.
+TEST_F(JournalFullTest, ACommitPassesWritesThatWaitForRoom) {
+  options_.full_wait_max = std::chrono::hours(1);
+  make(2);
+  for (std::uint64_t i = 0; i < 30; ++i) {
+    write_page(i, 1, 0);
+  }
+  std::thread writer([&] { write_page(0, 2, 1); });
+  while (journal_->stats().full_waits == 0) {
+    std::this_thread::yield();
+  }
+  const FileCommit first{.file = 0};
+  ASSERT_TRUE(journal_->commit({&first, 1}).has_value());
+  writer.join();
+  EXPECT_EQ(committed_value_at(29, 0), 1);
+  EXPECT_EQ(value_at(0, 1), 2);
+  EXPECT_EQ(committed_value_at(0, 1), -1);
+}
+
+TEST_F(JournalFullTest, ASnapshotThatFillsTheLogIsNamed) {
+  make();
+  write_page(0, 1);
+  ASSERT_TRUE(journal_->commit().has_value());
+  const JournalSnapshot snapshot = journal_->snapshot();
+  Result<void> last;
+  for (int i = 0; i < 200 && last; ++i) {
+    last = file().write(0, page_of(2));
+    if (last) {
+      last = file().sync(Durability::kData);
+    }
+  }
+  ASSERT_FALSE(last.has_value());
+  EXPECT_NE(last.error().message().find("snapshot of commit 1"), std::string::npos);
+}
+
+TEST_F(JournalFullTest, AFullDiskStopsCheckpointsAndLosesNothing) {
+  make();
+  write_page(0, 1);
+  write_page(1, 2);
+  ASSERT_TRUE(journal_->commit().has_value());
+  files_[0]->fail({.operation = Kind::kWrite, .nth = 1, .times = 1, .error = 28});  // ENOSPC
+  const Result<void> first = journal_->checkpoint();
+  ASSERT_FALSE(first.has_value());
+  EXPECT_EQ(first.error().code(), std::errc::no_space_on_device);
+  EXPECT_EQ(value_at(1), 2);
+  files_[0]->heal();
+  EXPECT_TRUE(journal_->checkpoint().has_value());
+  EXPECT_TRUE(journal_->close().has_value());
+  EXPECT_EQ(file_bytes_[0]->image()[internal::kTestPageBytes], std::byte{2});
+}
+
+}  // namespace
+}  // namespace quire
