@@ -19,6 +19,7 @@
 // Errors:        as Store's, and kLimit when the log is full.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -52,6 +53,9 @@ class JournaledStore final : public Store {
 
   // As of the last commit, without what is uncommitted.
   Result<std::uint64_t> read_committed(std::uint64_t offset_bytes, std::span<std::byte> into);
+  // For who keeps newer bytes of it in memory: one at a time. False: somebody does already.
+  [[nodiscard]] bool try_claim() noexcept { return !is_claimed_.exchange(true); }
+  void give_up_claim() noexcept { is_claimed_.store(false); }
   // The file's number in its journal.
   [[nodiscard]] std::size_t number() const noexcept { return file_; }
 
@@ -61,6 +65,7 @@ class JournaledStore final : public Store {
 
   internal::JournalState& state_;
   const std::size_t file_;
+  std::atomic<bool> is_claimed_{false};
   Mutex edges_;  // Held by who reads a page to write it in part.
 };
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // WritablePagedArea's and Pager's side of commits.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 #include <vector>
@@ -28,6 +30,20 @@ Result<void> require_atomic(const AreaState* state, const PagedArea& area, const
                            "map it with .commit = Commit::kAtomic"));
   }
   return {};
+}
+
+// One thread must be able to hold up the stores to both: that of their pager.
+Result<void> require_together(const AreaState& first, const AreaState& other) {
+  const bool has_journal = first.commit()->journal == other.commit()->journal;
+  if (has_journal && first.core == other.core) {
+    return {};
+  }
+  return fail(Error({.code = std::make_error_code(std::errc::invalid_argument),
+                     .operation = "commit",
+                     .subject = other.store->name(),
+                     .cause = fmt::format("it has another {} than {}",
+                                          has_journal ? "pager" : "journal", first.store->name()),
+                     .remedy = "map both as files of one Journal with one Pager"}));
 }
 
 }  // namespace
@@ -83,12 +99,8 @@ Result<void> Pager::commit(std::span<WritablePagedArea* const> areas) {
     QUIRE_TRY(area->resolve({0, 0}, "commit"));
     AreaState* const state = area->state_.get();
     const bool is_known = std::ranges::find(states, state) != states.end();
-    if (!states.empty() && states.front()->commit()->journal != state->commit()->journal) {
-      return fail(Error({.code = std::make_error_code(std::errc::invalid_argument),
-                         .operation = "commit",
-                         .subject = area->name(),
-                         .cause = "it has another journal than " + states.front()->store->name(),
-                         .remedy = "map both as files of one Journal"}));
+    if (!states.empty()) {
+      QUIRE_TRY(require_together(*states.front(), *state));
     }
     if (!is_known) {
       states.push_back(state);

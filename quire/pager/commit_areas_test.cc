@@ -72,6 +72,37 @@ TEST_F(CommitTest, AreasOfDifferentJournalsAreAnError) {
   EXPECT_TRUE(b.commit().has_value());
 }
 
+// Goal:   a cut holds up the stores to all of its areas, and a pager's thread only those to its
+// own.
+TEST_F(CommitTest, AreasOfDifferentPagersAreAnError) {
+  make(1_MiB, 2);
+  Pager one({.memory_bytes = 1_MiB});
+  Pager other({.memory_bytes = 1_MiB});
+  WritablePagedArea a = map(one, 0);
+  WritablePagedArea b = map(other, 1);
+  store(a, 0, 1);
+  store(b, 0, 1);
+  const Result<void> refused = one.commit({&a, &b});
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), std::errc::invalid_argument);
+  EXPECT_TRUE(a.commit().has_value());
+  EXPECT_EQ(committed_at(0, 1), 0);
+}
+
+// Goal:   two areas of one file would each commit their own bytes of a page.
+TEST_F(CommitTest, AFileHasOneAreaAtATime) {
+  make(1_MiB);
+  Pager pager({.memory_bytes = 1_MiB});
+  WritablePagedArea area = map(pager);
+  const auto refused = pager.map(journal_, 0, kAtomic);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), std::errc::device_or_resource_busy);
+  store(area, 0, 1);
+  ASSERT_TRUE(area.commit().has_value());
+  ASSERT_TRUE(area.close().has_value());
+  EXPECT_EQ(load(map(pager), 0), 1);
+}
+
 // Goal:   writes that wait for room in the journal keep neither faults nor the commit that makes
 //         room waiting.
 // Method: one file's uncommitted changes fill the journal. More spills of another one than the

@@ -106,9 +106,10 @@ Result<OpenedArea> open_journaled(PagerState& state, std::shared_ptr<Journal> jo
                                   std::size_t file, JournalOwner owner,
                                   const WritablePagedOptions& options) {
   const std::shared_ptr<Store> store(journal, &journal->file(file));
+  std::shared_ptr<AreaCommit> commit = QUIRE_TRY(AreaCommit::make(journal, file, owner));
   QUIRE_TRY(prepare_commits(*store, options));
   AreaOptions chosen = area_options(options, QUIRE_TRY(store->size_bytes()));
-  chosen.commit = std::make_shared<AreaCommit>(std::move(journal), file, owner);
+  chosen.commit = std::move(commit);
   return state.open(store, std::move(chosen));
 }
 

@@ -249,12 +249,12 @@ class Pager {
   // A file of a journal that several areas share, for commits of all of them together. The options'
   // commit is kAtomic, whatever it says; the journal is the caller's to close, after the area.
   // Errors: kUnsupported with FaultPath::kInline, SurviveKill::kYes, or granules smaller than the
-  // journal's pages; kOutOfRange when it has no such file.
+  // journal's pages; kOutOfRange when it has no such file; EBUSY when the file is mapped already.
   [[nodiscard]] Result<WritablePagedArea> map(std::shared_ptr<Journal> journal, std::size_t file,
                                               const WritablePagedOptions& options);
 
   // What was stored to all of these areas of one journal becomes durable together, or nothing of
-  // it. Errors: as WritablePagedArea::commit(); EINVAL when they have different journals.
+  // it. Errors: as WritablePagedArea::commit(); EINVAL when they have different journals or pagers.
   Result<void> commit(std::span<WritablePagedArea* const> areas);
   Result<void> commit(std::initializer_list<WritablePagedArea*> areas) {
     return commit(std::span(areas.begin(), areas.size()));

@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "quire/base/check.h"
+#include "quire/journal/journaled_store.h"
 #include "quire/pager/internal/service.h"
 #include "quire/sys/signals.h"
 
@@ -15,10 +16,25 @@ constexpr std::chrono::milliseconds kNap{100};
 
 }  // namespace
 
+Result<std::shared_ptr<AreaCommit>> AreaCommit::make(std::shared_ptr<Journal> journal,
+                                                     std::size_t file, JournalOwner owner) {
+  JournaledStore& store = journal->file(file);
+  if (!store.try_claim()) {
+    return fail(Error({.code = std::make_error_code(std::errc::device_or_resource_busy),
+                       .operation = "map for commits",
+                       .subject = store.name(),
+                       .cause = "it is mapped already: two areas would not see each other's stores",
+                       .remedy = "share the area, or map a snapshot() of it"}));
+  }
+  return std::shared_ptr<AreaCommit>(new AreaCommit(std::move(journal), file, owner));
+}
+
 AreaCommit::~AreaCommit() {
   if (Service::is_in_forked_child()) {
     new std::shared_ptr<Journal>(journal);  // For good: its thread was not inherited.
+    return;
   }
+  journal->file(file).give_up_claim();
 }
 
 // An application's signal handler that faults in here would wait for the service thread, and that

@@ -12,9 +12,10 @@
 //   has_uncommitted  the journal has changes of this area that no commit has taken: a spilled
 //                    granule, a size. Then what is clean is not what was committed.
 //
-// Invariants:    the gate is shut only while is_committing; nobody pins for storing while it is.
-// Thread-safety: every member from any thread, but writes_under_way: the service thread.
-// Blocks:        enter_pin() for the images of a commit, await_commits() for all of it.
+// Invariants:    a file of a journal has one AreaCommit at a time; the gate is shut only while
+// is_committing; nobody pins for storing while it is. Thread-safety: every member from any thread,
+// but writes_under_way: the service thread. Blocks:        enter_pin() for the images of a commit,
+// await_commits() for all of it.
 #pragma once
 
 #include <atomic>
@@ -37,8 +38,10 @@ enum class JournalOwner : std::uint8_t { kArea, kUser };
 
 class AreaCommit {
  public:
-  AreaCommit(std::shared_ptr<Journal> of, std::size_t number, JournalOwner whose)
-      : journal(std::move(of)), file(number), owner(whose) {}
+  // Errors: EBUSY when the file has an area already.
+  [[nodiscard]] static Result<std::shared_ptr<AreaCommit>> make(std::shared_ptr<Journal> journal,
+                                                                std::size_t file,
+                                                                JournalOwner owner);
   ~AreaCommit();
   AreaCommit(const AreaCommit&) = delete;
   AreaCommit& operator=(const AreaCommit&) = delete;
@@ -75,6 +78,9 @@ class AreaCommit {
   std::uint64_t writes_under_way = 0;
 
  private:
+  AreaCommit(std::shared_ptr<Journal> of, std::size_t number, JournalOwner whose)
+      : journal(std::move(of)), file(number), owner(whose) {}
+
   Mutex mutex_;
   CondVar opened_;
   bool is_gate_shut_ QUIRE_GUARDED_BY(mutex_) = false;
