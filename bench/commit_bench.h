@@ -93,6 +93,8 @@ struct Product {
 [[nodiscard]] Product journal_pages();
 // commit_bench_tracked.cc: for so many threads that commit.
 [[nodiscard]] Product tracked_pages(std::size_t threads);
+// commit_bench_pager.cc
+[[nodiscard]] Product paged_pages();
 // commit_bench_quire.cc: all of those, and how a file of pages of zeros is made for them.
 [[nodiscard]] std::vector<Product> quire_products(std::size_t threads);
 void make_page_file(const std::string& path, std::uint64_t pages, std::uint64_t value_bytes);
@@ -127,9 +129,10 @@ struct MemoryProduct {
   bool is_mapping = true;  // Stores need no call and no care while a commit is under way.
 };
 
-// commit_bench_journal.cc, _tracked.cc; _quire.cc: all of those.
+// commit_bench_journal.cc, _tracked.cc, _pager.cc; _quire.cc: all of those.
 [[nodiscard]] MemoryProduct journal_memory();
 [[nodiscard]] MemoryProduct tracked_memory();
+[[nodiscard]] MemoryProduct paged_memory();
 [[nodiscard]] std::vector<MemoryProduct> quire_memories();
 // commit_bench_plain.cc: what one would do without quire, or what the disk can do at best.
 [[nodiscard]] MemoryProduct growing_log();  // "append": write and fdatasync at the end of a file.

@@ -4,11 +4,11 @@
 namespace quire::bench {
 
 std::vector<Product> quire_products(std::size_t threads) {
-  return {journal_pages(), tracked_pages(threads)};
+  return {journal_pages(), tracked_pages(threads), paged_pages()};
 }
 
 std::vector<MemoryProduct> quire_memories() {
-  return {journal_memory(), tracked_memory()};
+  return {journal_memory(), tracked_memory(), paged_memory()};
 }
 
 void make_page_file(const std::string& path, std::uint64_t pages, std::uint64_t value_bytes) {
