@@ -63,19 +63,24 @@ class PagedMemory final : public FileMemory {
   WritablePagedArea area_;
 };
 
-// Each commit() is a transaction of its own: nobody stores while the cut of another one is taken,
-// and all that have stored before it share it.
+// Each commit() is a transaction of its own: nobody stores while the cut of another one is taken.
+// Those that come meanwhile store one after the other and share the next one.
 class PagedPages final : public PageStore {
  public:
   explicit PagedPages(const std::string& path) : memory_(path) {}
 
   void commit(std::span<const PageValue> values) override {
     const MutexLock lock(mutex_);
-    await_end();
+    ++arriving_;
+    while (is_committing_) {
+      changed_.wait(mutex_);
+    }
     store(values);
+    --arriving_;
+    changed_.notify_all();
     const std::uint64_t own = ++stored_;
     while (committed_ < own) {
-      if (is_committing_) {
+      if (is_committing_ || arriving_ > 0) {
         changed_.wait(mutex_);
       } else {
         commit_all();
@@ -90,11 +95,6 @@ class PagedPages final : public PageStore {
   [[nodiscard]] nlohmann::json counters() const override { return memory_.counters(); }
 
  private:
-  void await_end() QUIRE_REQUIRES(mutex_) {
-    while (is_committing_) {
-      changed_.wait(mutex_);
-    }
-  }
   void store(std::span<const PageValue> values) {
     for (const PageValue& value : values) {
       std::memcpy(&memory_.bytes()[value.page * kPageBytes], value.bytes.data(),
@@ -115,6 +115,7 @@ class PagedPages final : public PageStore {
   PagedMemory memory_;
   Mutex mutex_;
   CondVar changed_;
+  std::uint64_t arriving_ QUIRE_GUARDED_BY(mutex_) = 0;  // With something to store.
   std::uint64_t stored_ QUIRE_GUARDED_BY(mutex_) = 0;
   std::uint64_t committed_ QUIRE_GUARDED_BY(mutex_) = 0;
   bool is_committing_ QUIRE_GUARDED_BY(mutex_) = false;
