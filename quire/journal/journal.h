@@ -58,13 +58,18 @@ class JournaledStore;
 // Whole pages of a file as they are to be.
 struct PageImages {
   std::uint64_t offset_bytes = 0;      // A multiple of the page size ...
-  std::span<const std::byte> bytes{};  // ... and so is the length. Unchanged until the call ends.
+  std::span<const std::byte> bytes{};  // ... and so is the length.
 };
+
+// Whether the bytes of images may be stored to before the call ends. Where they may they are copied
+// first; each page then is as it was at some time, for each byte, of the call.
+enum class ImageMemory : std::uint8_t { kStill, kChanging };
 
 struct FileCommit {
   std::size_t file = 0;  // Its number in the journal.
   std::span<const PageImages> images{};
   std::optional<std::uint64_t> size_bytes{};  // Resized to this first. The images must lie inside.
+  ImageMemory memory = ImageMemory::kStill;
 };
 
 // One of a journal's files.

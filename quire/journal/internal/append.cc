@@ -162,6 +162,9 @@ void JournalState::add_to_batch(Batch& batch, Request& request) const {
         batch.pages.push_back(images.bytes.data() + at);
       }
     }
+    if (part.memory == ImageMemory::kChanging) {
+      batch.memory = ImageMemory::kChanging;
+    }
     const LogMark commit{.kind = MarkKind::kCommit, .file = file, .transaction = transaction};
     if (request.kind == Append::kCommit && !std::ranges::count(batch.commits, commit)) {
       batch.commits.push_back(commit);
@@ -302,14 +305,9 @@ void JournalState::write_batch(Batch& batch, const std::vector<LogSpace::Piece>&
   finish(batch, written);
 }
 
-Result<void> JournalState::write_chain(Batch& batch, const std::vector<LogSpace::Piece>& pieces,
-                                       RecordHeader header) {
-  // A durable write makes nothing durable but itself: what came before must be so already.
-  const bool is_prefix_durable = header.durable_lsn + 1 == header.lsn;
-  const bool is_commit = !batch.commits.empty();
-  const bool is_one_write = is_commit && is_prefix_durable && durable_log_ && pieces.size() == 1 &&
-                            pieces[0].end(page_bytes_) - pieces[0].position <= stage_.size_bytes();
-  Store& log = is_one_write ? *durable_log_ : *log_;
+template <typename Write>
+Result<void> JournalState::write_records(Batch& batch, const std::vector<LogSpace::Piece>& pieces,
+                                         RecordHeader header, Write&& write) {
   std::size_t first = 0;
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     header.marks = i == 0 ? batch.resizes : std::vector<LogMark>();
@@ -319,38 +317,52 @@ Result<void> JournalState::write_chain(Batch& batch, const std::vector<LogSpace:
     const auto images = std::span(batch.images).subspan(first, pieces[i].images);
     header.images.assign(images.begin(), images.end());
     header.position_bytes = pieces[i].position % log_bytes_;
-    QUIRE_TRY(write_record(log, header, std::span(batch.pages).subspan(first, images.size())));
+    QUIRE_TRY(write(header, std::span(batch.pages).subspan(first, images.size())));
     std::ranges::copy(header.images, images.begin());  // With their checksums.
     first += images.size();
     ++header.lsn;
   }
+  return {};
+}
+
+Result<void> JournalState::write_chain(Batch& batch, const std::vector<LogSpace::Piece>& pieces,
+                                       RecordHeader header) {
+  using Pages = std::span<const std::byte* const>;
+  // A durable write makes nothing durable but itself: what came before must be so already.
+  const bool is_prefix_durable = header.durable_lsn + 1 == header.lsn;
+  const bool is_commit = !batch.commits.empty();
+  const bool is_short =
+      pieces.back().end(page_bytes_) - pieces.front().position <= stage_.size_bytes();
+  const bool is_one_write =
+      is_commit && is_prefix_durable && durable_log_ && pieces.size() == 1 && is_short;
+  if (is_short) {
+    Store& log = is_one_write ? *durable_log_ : *log_;
+    QUIRE_TRY(write_records(batch, pieces, header, [&](RecordHeader& one, Pages pages) {
+      return write_staged(log, one, pages);
+    }));
+  } else {
+    const Result<void> begun =
+        write_records(batch, pieces, header, [&](RecordHeader& one, Pages pages) {
+          return log_writer_.begin(one, pages, batch.memory);
+        });
+    const Result<void> ended = log_writer_.end();  // In any case: the images are the caller's.
+    QUIRE_TRY(begun);
+    QUIRE_TRY(ended);
+  }
   return is_commit && !is_one_write ? log_->sync(Durability::kData) : Result<void>();
 }
 
-Result<void> JournalState::write_record(Store& log, RecordHeader& header,
+Result<void> JournalState::write_staged(Store& log, RecordHeader& header,
                                         std::span<const std::byte* const> pages) {
   const std::uint64_t header_bytes = record_header_bytes(header.marks.size(), pages.size());
-  const std::uint64_t length_bytes = header_bytes + pages.size() * page_bytes_;
-  const std::span<std::byte> head(stage_.begin(), header_bytes);
-  const bool is_staged = length_bytes <= stage_.size_bytes();
-  std::vector<std::span<const std::byte>> pieces{head};
-  for (std::size_t i = 0; i < pages.size(); ++i) {
-    std::span<const std::byte> page(pages[i], page_bytes_);
-    if (is_staged) {
-      std::byte* const copy = stage_.begin() + header_bytes + i * page_bytes_;
-      std::memcpy(copy, page.data(), page.size());
-      page = {copy, page.size()};
-    }
-    header.images[i].checksum = checksum_of(page);
-    const auto last = pieces.back();
-    if (last.data() + last.size() == page.data()) {
-      pieces.back() = {last.data(), last.size() + page.size()};
-    } else {
-      pieces.push_back(page);
-    }
+  std::byte* copy = stage_.begin() + header_bytes;
+  for (std::size_t i = 0; i < pages.size(); ++i, copy += page_bytes_) {
+    std::memcpy(copy, pages[i], page_bytes_);
+    header.images[i].checksum = checksum_of({copy, page_bytes_});
   }
-  encode_record_header(header, head);
-  return log.write_pieces(kCircleOffsetBytes + header.position_bytes, pieces);
+  encode_record_header(header, {stage_.begin(), header_bytes});
+  return log.write(kCircleOffsetBytes + header.position_bytes,
+                   std::span<const std::byte>(stage_.begin(), copy));
 }
 
 void JournalState::enter_batch(const Batch& batch, const std::vector<LogSpace::Piece>& pieces,

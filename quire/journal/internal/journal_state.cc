@@ -29,7 +29,8 @@ JournalState::JournalState(JournalParts parts, const JournalOptions& options, Su
       log_bytes_(superblock.log_bytes),
       uuid_(superblock.uuid),
       superblock_(std::move(superblock)),
-      stage_(kStageBytes) {
+      stage_(kStageBytes),
+      log_writer_(*log_, page_bytes_) {
   const MutexLock lock(mutex_);
   for (JournalFile& file : parts.files) {
     files_.push_back({.file = std::move(file), .index = nullptr, .store = nullptr});

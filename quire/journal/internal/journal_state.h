@@ -32,6 +32,7 @@
 #include "quire/base/mutex.h"
 #include "quire/base/ticket.h"
 #include "quire/io/records.h"
+#include "quire/journal/internal/log_writer.h"
 #include "quire/journal/internal/page_index.h"
 #include "quire/journal/internal/plan_writer.h"
 #include "quire/journal/internal/recovery.h"
@@ -118,6 +119,7 @@ class JournalState {
     std::vector<LogMark> commits{};
     std::vector<LogImage> images{};
     std::vector<const std::byte*> pages{};  // One for each image.
+    ImageMemory memory = ImageMemory::kStill;
   };
   // A page's part of a read.
   struct ReadStep {
@@ -175,8 +177,12 @@ class JournalState {
   // Ends with the flush of a commit. Fills in the checksums.
   Result<void> write_chain(Batch& batch, const std::vector<LogSpace::Piece>& pieces,
                            RecordHeader header);
-  // The same for the header's images, through a store whose writes are durable or not.
-  Result<void> write_record(Store& log, RecordHeader& header,
+  // The records, each by `write(header, pages)`.
+  template <typename Write>
+  Result<void> write_records(Batch& batch, const std::vector<LogSpace::Piece>& pieces,
+                             RecordHeader header, Write&& write);
+  // One that fits into stage_, in one write.
+  Result<void> write_staged(Store& log, RecordHeader& header,
                             std::span<const std::byte* const> pages);
   void enter_batch(const Batch& batch, const std::vector<LogSpace::Piece>& pieces,
                    std::uint64_t first_lsn, std::uint64_t commit) QUIRE_REQUIRES(mutex_);
@@ -249,7 +255,9 @@ class JournalState {
   std::optional<Error> full_disk_ QUIRE_GUARDED_BY(mutex_);  // Of the last checkpoint.
   JournalStats stats_ QUIRE_GUARDED_BY(mutex_);
 
-  RecordBuffer stage_;  // Of the leader.
+  // Of the leader: for what is one write, and for what is more.
+  RecordBuffer stage_;
+  LogWriter log_writer_;
   std::thread thread_;
   std::thread committer_;  // Started by the first asynchronous commit.
 };
