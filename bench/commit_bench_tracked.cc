@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // quire's kernel mapping with tracked stores, as a keeper of pages and as memory of a file.
-//
-// What its journal has put off is done by closing it, so each turn begins with a new mapping, whose
-// pages are in memory but have to be copied at their first store: that is against it, and little.
 #include <cstring>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -21,44 +17,34 @@ namespace {
 
 class TrackedMemory final : public FileMemory {
  public:
-  explicit TrackedMemory(std::string path) : path_(std::move(path)) { open(); }
+  explicit TrackedMemory(const std::string& path)
+      : mapping_(map(path, {.access = Access::kReadWrite, .commit = Commit::kAtomic}).value()) {}
 
-  [[nodiscard]] std::span<std::byte> bytes() override { return mapping_->bytes(); }
+  [[nodiscard]] std::span<std::byte> bytes() override { return mapping_.bytes(); }
   // It knows itself what was changed.
-  void commit(ByteRange /*changed*/) override { QUIRE_CHECK(mapping_->commit().has_value()); }
-  void settle() override {
-    QUIRE_CHECK(mapping_->close().has_value());
-    mapping_.reset();
-  }
+  void commit(ByteRange /*changed*/) override { QUIRE_CHECK(mapping_.commit().has_value()); }
+  void settle() override { QUIRE_CHECK(mapping_.checkpoint().has_value()); }
   // Its pages are in memory then, and mapped.
   void begin_turn() override {
-    if (!mapping_) {
-      open();
-    }
     const auto* const first = reinterpret_cast<const volatile std::byte*>(bytes().data());
     for (std::uint64_t at = 0; at < bytes().size(); at += kPageBytes) {
       static_cast<void>(first[at]);
     }
   }
-  [[nodiscard]] Ticket commit_async() { return mapping_->commit_async().value(); }
+  [[nodiscard]] Ticket commit_async() { return mapping_.commit_async().value(); }
   [[nodiscard]] nlohmann::json counters() const {
-    const TrackedStats stats = mapping_->stats();
+    const TrackedStats stats = mapping_.stats();
     return {{"commits", stats.commits},
             {"committed_pages", stats.committed_pages},
             {"compared_pages", stats.compared_pages},
             {"journal_commits", stats.journal.commits},
             {"log_bytes_written", stats.journal.log_bytes_written},
             {"full_waits", stats.journal.full_waits},
-            {"explain", mapping_->explain()}};
+            {"explain", mapping_.explain()}};
   }
 
  private:
-  void open() {
-    mapping_.emplace(map(path_, {.access = Access::kReadWrite, .commit = Commit::kAtomic}).value());
-  }
-
-  const std::string path_;
-  std::optional<TrackedMapping> mapping_;
+  TrackedMapping mapping_;
 };
 
 // What one thread does: stores, then commits.

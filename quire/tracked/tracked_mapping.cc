@@ -154,6 +154,11 @@ Result<TrackedSnapshot> TrackedMapping::snapshot() const {
   return TrackedSnapshot(state_->journal().snapshot());
 }
 
+Result<void> TrackedMapping::checkpoint() {
+  QUIRE_TRY(require_open("checkpoint"));
+  return state_->checkpoint();
+}
+
 Result<void> TrackedMapping::resize(std::uint64_t size_bytes) {
   QUIRE_TRY(require_open("resize"));
   const Result<void> outcome = state_->resize(size_bytes);

@@ -77,6 +77,7 @@ struct CommitReceipt {
 struct TrackedStats {
   std::uint64_t commits = 0;          // That wrote something.
   std::uint64_t empty_commits = 0;    // That had nothing to write.
+  std::uint64_t shared_commits = 0;   // That found all they wanted in another one.
   std::uint64_t failed_commits = 0;   // Their stores went, or will go, with a later one.
   std::uint64_t committed_pages = 0;  // Images written, of the journal's page size.
   std::uint64_t compared_pages = 0;   // Without notes about stores only.
@@ -147,14 +148,15 @@ class TrackedMapping {
   // --- Commits -----------------------------------------------------------------------------------
 
   // Every store that happened before the call is durable when it returns, all of them or none.
-  // Of several threads' calls at once, those that wait find their stores committed by the next.
+  // Of several threads' calls at once, those that wait share the next commit.
   // Errors: kLimit when the log is full, or too small for it: try again later, nothing is lost;
   //         kClosed; what check() says. Blocks.
   Result<CommitReceipt> commit();
   // The changed pages are copied before it returns; writing and flushing go on in a thread of the
-  // mapping, in the order of the calls. After one that failed, those behind it fail with it, and
-  // all their stores belong to the next commit. Blocks when kAsyncCommitsMax are waiting. Errors:
-  // as commit()'s, what is known at once; the rest by the ticket. kCancelled: see Life.
+  // mapping, in the order of the calls; those that wait together share a record and a flush. After
+  // one that failed, those behind it fail with it, and all their stores belong to the next commit.
+  // Blocks when kAsyncCommitsMax are waiting. Errors: as commit()'s, what is known at once; the
+  // rest by the ticket. kCancelled: see Life.
   [[nodiscard]] Result<Ticket> commit_async();
   static constexpr std::size_t kAsyncCommitsMax = 16;
   // A commit of everything, whatever the range. Errors: kUnsupported for Durability::kStarted:
@@ -166,6 +168,9 @@ class TrackedMapping {
   Result<void> rollback();
   // Errors: kClosed.
   [[nodiscard]] Result<TrackedSnapshot> snapshot() const;
+  // Brings what is committed to the file, which happens by itself when the journal is half full: a
+  // crash then leaves less to recover. Errors: of Journal::checkpoint(). Blocks.
+  Result<void> checkpoint();
 
   // --- Size --------------------------------------------------------------------------------------
 

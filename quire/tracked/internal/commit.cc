@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Commits: changed pages are copied into a Job, and Jobs are written to the journal one by one.
+// Commits: changed pages become a Job, and Jobs are written to the journal in order; those that
+// wait together, together.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -18,6 +19,8 @@ namespace {
 
 // A buffer up to this size is kept for the next commit: fresh memory costs a fault for each page.
 constexpr std::size_t kKeptBufferBytes = std::size_t{64} << 20;
+// Of Jobs that are written as one: more would only make the first ones wait.
+constexpr std::uint64_t kJoinedBytesMax = 4 << 20;
 
 std::uint64_t total_bytes(const std::vector<ByteRange>& runs) {
   std::uint64_t total = 0;
@@ -50,7 +53,8 @@ Result<void> TrackedState::require_usable(const char* operation) const {
 }
 
 // Runs of OS pages become runs of the journal's, inside of the view.
-Result<TrackedState::Job> TrackedState::make_job() {
+Result<TrackedState::Job> TrackedState::make_job(Pages pages) {
+  ++takes_begun_;
   std::vector<ByteRange> changes =
       QUIRE_TRY(tracker_->take_changes(round_up(size_bytes_, os_page_)));
   const PageSize unit(journal_->page_bytes());
@@ -72,47 +76,72 @@ Result<TrackedState::Job> TrackedState::make_job() {
     base_bytes_ = cut_bytes_ = size_bytes_;
     stats_.compared_pages = tracker_->compared_pages();
   }
-  if (const Result<void> copied = copy_pages(job); !copied) {
+  if (const Result<void> fits = check_room(job); !fits) {
     const MutexLock lock(mutex_);
     settle(job, false);
-    return fail(copied.error());
+    return fail(fits.error());
   }
+  pages == Pages::kCopied ? copy_pages(job) : name_pages(job);
   return job;
 }
 
-// Copies, since what is written must not change between its checksum and its way to the disk.
-Result<void> TrackedState::copy_pages(Job& job) {
+Result<void> TrackedState::check_room(const Job& job) const {
   const std::uint64_t needed_bytes = total_bytes(job.runs);
   const std::uint64_t log_bytes = journal_->stats().log_bytes;
-  if (needed_bytes >= log_bytes) {
-    return fail(error_on(
-        Errc::kLimit, "commit",
-        fmt::format("{} bytes of changed pages do not fit into the journal's log of {} bytes",
-                    needed_bytes, log_bytes),
-        "commit more often, or make the journal with a larger JournalOptions::log_bytes"));
-  }
-  if (needed_bytes == 0) {
+  if (needed_bytes < log_bytes) {
     return {};
   }
-  job.copies = std::exchange(buffer_, std::nullopt);
+  return fail(error_on(
+      Errc::kLimit, "commit",
+      fmt::format("{} bytes of changed pages do not fit into the journal's log of {} bytes",
+                  needed_bytes, log_bytes),
+      "commit more often, or make the journal with a larger JournalOptions::log_bytes"));
+}
+
+// As they are to be in the file: zeros past its end, up to that of the journal's page.
+void TrackedState::copy_run(ByteRange run, std::byte* into) const {
+  const std::uint64_t kept_bytes = std::min(end_of(run), size_bytes_) - run.offset_bytes;
+  std::memcpy(into, address() + run.offset_bytes, kept_bytes);
+  std::memset(into + kept_bytes, 0, run.length_bytes - kept_bytes);
+}
+
+void TrackedState::copy_pages(Job& job) {
+  const std::uint64_t needed_bytes = total_bytes(job.runs);
+  if (needed_bytes == 0) {
+    return;
+  }
+  {
+    const MutexLock lock(mutex_);
+    job.copies = std::exchange(buffer_, std::nullopt);
+  }
   if (!job.copies || job.copies->size_bytes() < needed_bytes) {
     job.copies.emplace(needed_bytes);
   }
   std::byte* next = job.copies->begin();
-  const std::uint64_t view_bytes = round_up(size_bytes_, os_page_);
   for (const ByteRange& run : job.runs) {
-    // The journal's last page may be larger than what is left of the view.
-    const std::uint64_t there = std::min(end_of(run), view_bytes) - run.offset_bytes;
-    std::memcpy(next, address() + run.offset_bytes, there);
-    std::memset(next + there, 0, run.length_bytes - there);
-    if (end_of(run) > size_bytes_) {
-      const std::uint64_t kept = size_bytes_ - run.offset_bytes;
-      std::memset(next + kept, 0, run.length_bytes - kept);
-    }
+    copy_run(run, next);
     job.images.push_back({.offset_bytes = run.offset_bytes, .bytes = {next, run.length_bytes}});
     next += run.length_bytes;
   }
-  return {};
+}
+
+// Of the journal's last page the view may have only a part: that one is copied.
+void TrackedState::name_pages(Job& job) {
+  const PageSize unit(journal_->page_bytes());
+  const std::uint64_t whole_bytes = round_down(size_bytes_, unit);
+  job.memory = ImageMemory::kChanging;
+  for (const ByteRange& run : job.runs) {
+    if (const ByteRange whole = intersect(run, {0, whole_bytes}); whole.length_bytes > 0) {
+      job.images.push_back({.offset_bytes = whole.offset_bytes,
+                            .bytes = {address() + whole.offset_bytes, whole.length_bytes}});
+    }
+    if (end_of(run) > whole_bytes) {
+      job.copies.emplace(unit.bytes());
+      const std::span<std::byte> copy(job.copies->begin(), unit.bytes());
+      copy_run({whole_bytes, copy.size()}, copy.data());
+      job.images.push_back({.offset_bytes = whole_bytes, .bytes = copy});
+    }
+  }
 }
 
 Result<std::uint64_t> TrackedState::write(const Job& job) {
@@ -120,7 +149,7 @@ Result<std::uint64_t> TrackedState::write(const Job& job) {
   if (job.has_cut) {
     QUIRE_TRY(store.resize(job.cut_bytes));
   }
-  FileCommit part{.file = 0, .images = job.images};
+  FileCommit part{.file = 0, .images = job.images, .memory = job.memory};
   if (job.has_resize) {
     part.size_bytes = job.size_bytes;
   }
@@ -150,26 +179,34 @@ void TrackedState::owe(const Job& job) {
   cut_bytes_ = std::min(cut_bytes_, job.cut_bytes);
 }
 
+// Whoever waits for the operation meanwhile finds that the next take had his stores, too. Adding
+// nothing, and not loading, since his stores must come before it.
 Result<CommitReceipt> TrackedState::commit() {
+  const std::uint64_t takes_before = takes_begun_.fetch_add(0);
   const MutexLock operation(operation_);
   QUIRE_TRY(require_usable("commit"));
+  if (last_take_ > takes_before) {
+    const MutexLock lock(mutex_);
+    ++stats_.shared_commits;
+    return last_receipt_;
+  }
   await_idle();
-  Job job = QUIRE_TRY(make_job());
+  const Job job = QUIRE_TRY(make_job(Pages::kNamed));
+  const std::uint64_t take = takes_begun_.load();
   const Result<std::uint64_t> number = write(job);
   {
     const MutexLock lock(mutex_);
     settle(job, number.has_value());
   }
-  if (job.copies && job.copies->size_bytes() <= kKeptBufferBytes) {
-    buffer_ = std::move(job.copies);
-  }
   if (!number) {
     return fail(number.error());
   }
   const std::uint64_t written_bytes = total_bytes(job.runs);
+  last_take_ = take;
+  last_receipt_ = {.number = *number, .pages = written_bytes / journal_->page_bytes()};
   undropped_bytes_ += written_bytes;
   drop_if_due();
-  return CommitReceipt{.number = *number, .pages = written_bytes / journal_->page_bytes()};
+  return last_receipt_;
 }
 
 Result<Ticket> TrackedState::commit_async() {
@@ -194,7 +231,7 @@ Result<Ticket> TrackedState::commit_async() {
       }
       failures = failures_;
     }
-    Job job = QUIRE_TRY(make_job());
+    Job job = QUIRE_TRY(make_job(Pages::kCopied));
     job.source = source;
     const MutexLock lock(mutex_);
     if (failures_ == failures) {
@@ -224,12 +261,15 @@ void TrackedState::run_thread() {
     if (is_stopping_) {
       return;
     }
-    const Job& job = queue_.front();  // Stays where it is: only this thread takes it out.
+    const std::size_t count = count_joined();
+    const Job joined = join(count);
     mutex_.unlock();
-    const Result<std::uint64_t> number = write(job);
+    const Result<std::uint64_t> number = write(joined);
     mutex_.lock();
     if (number) {
-      finish_first({});
+      for (std::size_t i = 0; i < count; ++i) {
+        finish_first({});
+      }
     } else {
       // What comes after it was made in the belief that this one would succeed.
       while (!queue_.empty()) {
@@ -240,9 +280,41 @@ void TrackedState::run_thread() {
   }
 }
 
+// The first, and those behind it that leave the size alone.
+std::size_t TrackedState::count_joined() const {
+  std::size_t count = 1;
+  std::uint64_t bytes = total_bytes(queue_.front().runs);
+  while (count < queue_.size() && !queue_[count].has_resize) {
+    bytes += total_bytes(queue_[count].runs);
+    if (bytes > kJoinedBytesMax) {
+      break;
+    }
+    ++count;
+  }
+  return count;
+}
+
+// One Job that does what they do, with their copies, which stay where they are: only the thread
+// takes Jobs out.
+TrackedState::Job TrackedState::join(std::size_t count) const {
+  const Job& first = queue_.front();
+  Job joined{.size_bytes = first.size_bytes,
+             .cut_bytes = first.cut_bytes,
+             .has_resize = first.has_resize,
+             .has_cut = first.has_cut};
+  for (std::size_t i = 0; i < count; ++i) {
+    joined.images.insert(joined.images.end(), queue_[i].images.begin(), queue_[i].images.end());
+  }
+  return joined;
+}
+
 void TrackedState::finish_first(const Result<void>& outcome) {
-  settle(queue_.front(), outcome.has_value());
-  queue_.front().source->resolve(outcome);
+  Job& job = queue_.front();
+  settle(job, outcome.has_value());
+  if (job.copies && job.copies->size_bytes() <= kKeptBufferBytes) {
+    buffer_ = std::move(job.copies);
+  }
+  job.source->resolve(outcome);
   queue_.pop_front();
 }
 

@@ -11,7 +11,7 @@
 // resize cuts leaves the view at once: once the cut is committed, a checkpoint truncates the file,
 // and the kernel takes even private copies of pages beyond the end.
 //
-//   changes --take--> Job --write--> the journal
+//   changes --take--> Job --write--> the journal      Jobs that wait together are one record
 //      ^                |
 //      +---- owed ------+  failed: its pages count as changed, though nobody stored to them
 //
@@ -22,6 +22,7 @@
 //                I/O included; mutex_ never during I/O. The thread takes only mutex_.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -50,6 +51,7 @@ class TrackedState {
 
   Result<CommitReceipt> commit();
   Result<Ticket> commit_async();
+  Result<void> checkpoint() { return journal_->checkpoint(); }
   Result<void> roll_back();
   Result<void> resize(std::uint64_t size_bytes);
   Result<void> close();
@@ -65,11 +67,13 @@ class TrackedState {
   [[nodiscard]] std::uint64_t size_bytes() const noexcept { return size_bytes_; }
 
  private:
-  // A commit with all it needs: independent of what is stored later.
+  // Where a Job's images are: copies, which later stores do not reach, or the view itself.
+  enum class Pages : std::uint8_t { kCopied, kNamed };
   struct Job {
     std::vector<ByteRange> runs{};  // Whole pages of the journal, in order.
     std::optional<RecordBuffer> copies{};
     std::vector<PageImages> images{};
+    ImageMemory memory = ImageMemory::kStill;
     std::uint64_t size_bytes = 0;
     std::uint64_t cut_bytes = 0;  // The least size since the commit before; <= size_bytes.
     bool has_resize = false;
@@ -90,8 +94,12 @@ class TrackedState {
   [[nodiscard]] Result<void> require_owner(const char* operation) const;
   // The same, and kFailed after half a rollback.
   [[nodiscard]] Result<void> require_usable(const char* operation) const;
-  [[nodiscard]] Result<Job> make_job() QUIRE_REQUIRES(operation_);
-  Result<void> copy_pages(Job& job) QUIRE_REQUIRES(operation_);
+  [[nodiscard]] Result<Job> make_job(Pages pages) QUIRE_REQUIRES(operation_);
+  // Errors: kLimit.
+  [[nodiscard]] Result<void> check_room(const Job& job) const;
+  void copy_pages(Job& job) QUIRE_REQUIRES(operation_);
+  void name_pages(Job& job) QUIRE_REQUIRES(operation_);
+  void copy_run(ByteRange run, std::byte* into) const QUIRE_REQUIRES(operation_);
   Result<std::uint64_t> write(const Job& job);
   // The end of a Job.
   void settle(const Job& job, bool has_succeeded) QUIRE_REQUIRES(mutex_);
@@ -102,6 +110,8 @@ class TrackedState {
   void drop_if_due() QUIRE_REQUIRES(operation_);
   Result<void> drop() QUIRE_REQUIRES(operation_);
   void run_thread();
+  [[nodiscard]] std::size_t count_joined() const QUIRE_REQUIRES(mutex_);
+  [[nodiscard]] Job join(std::size_t count) const QUIRE_REQUIRES(mutex_);
   void finish_first(const Result<void>& outcome) QUIRE_REQUIRES(mutex_);
 
   // --- The view (view.cc) -----------------------------------------------------------------------
@@ -131,8 +141,10 @@ class TrackedState {
   mutable Mutex operation_;
   std::uint64_t size_bytes_ = 0;
   std::uint64_t file_pages_bytes_ = 0;
-  std::uint64_t undropped_bytes_ = 0;   // Committed since private copies were given back.
-  std::optional<RecordBuffer> buffer_;  // Of commit(), kept for the next one.
+  std::uint64_t undropped_bytes_ = 0;          // Committed since private copies were given back.
+  std::uint64_t last_take_ = 0;                // Whose commit() has succeeded, with ...
+  CommitReceipt last_receipt_;                 // ... this.
+  std::atomic<std::uint64_t> takes_begun_{0};  // Read by who waits for the operation.
 
   mutable Mutex mutex_;
   CondVar changed_;                                 // Of the queue.
@@ -142,6 +154,7 @@ class TrackedState {
   std::uint64_t committed_bytes_ QUIRE_GUARDED_BY(mutex_) = 0;  // Size as of the last commit.
   std::uint64_t cut_bytes_ QUIRE_GUARDED_BY(mutex_) = 0;  // The least size since the last Job.
   std::uint64_t failures_ QUIRE_GUARDED_BY(mutex_) = 0;   // Of Jobs.
+  std::optional<RecordBuffer> buffer_ QUIRE_GUARDED_BY(mutex_);  // Of a Job, kept for the next one.
   bool is_stopping_ QUIRE_GUARDED_BY(mutex_) = false;
   std::optional<Error> torn_ QUIRE_GUARDED_BY(mutex_);  // A rollback that went half-way.
   TrackedStats stats_ QUIRE_GUARDED_BY(mutex_);

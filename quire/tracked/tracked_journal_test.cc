@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Tracked mappings and their journal: what shares a record, and when the file is brought up to
+// date.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "quire/testing/temp_dir.h"
+#include "quire/tracked/tracked_mapping.h"
+
+namespace quire {
+namespace {
+
+constexpr std::uint64_t kPage = 4096;
+
+class TrackedJournalTest : public ::testing::Test {
+ protected:
+  [[nodiscard]] TrackedMapping make(std::uint64_t size_bytes) const {
+    return map(path_, {.access = Access::kReadWrite,
+                       .commit = Commit::kAtomic,
+                       .create = true,
+                       .minimum_bytes = size_bytes,
+                       .journal = {.log_bytes = 1_MiB, .full_wait_max = std::chrono::hours(1)}})
+        .value();
+  }
+  static void put(TrackedMapping& map, std::uint64_t offset, char text) {
+    map.bytes()[offset] = static_cast<std::byte>(text);
+  }
+
+  const testing::TempDir directory_;
+  const std::string path_ = directory_.file("state");
+};
+
+// Method: the first one waits for room in the log, for as long as the test likes.
+TEST_F(TrackedJournalTest, AsyncCommitsThatWaitTogetherShareAFlush) {
+  TrackedMapping map = make(900_KiB);
+  std::optional<TrackedSnapshot> holds_the_log = map.snapshot().value();
+  std::ranges::fill(map.bytes().first(600_KiB), std::byte{'a'});
+  ASSERT_TRUE(map.commit().has_value());
+  std::vector<Ticket> tickets;
+  std::ranges::fill(map.bytes().first(500_KiB), std::byte{'b'});
+  tickets.push_back(map.commit_async().value());
+  while (map.stats().journal.full_waits == 0) {
+    std::this_thread::yield();
+  }
+  const std::uint64_t flushes = map.stats().journal.commits;
+  for (const char text : {'1', '2', '3'}) {
+    put(map, 0, text);
+    tickets.push_back(map.commit_async().value());
+  }
+  holds_the_log.reset();
+  for (const Ticket& ticket : tickets) {
+    EXPECT_TRUE(ticket.wait().has_value());
+  }
+  EXPECT_EQ(map.stats().journal.commits - flushes, 2U);
+  EXPECT_EQ(map.stats().commits, 6U) << "with the one that made the file";
+  EXPECT_EQ(map.snapshot().value().copy().value().text().substr(0, 2), "3b");
+}
+
+TEST_F(TrackedJournalTest, ACheckpointBringsWhatIsCommittedToTheFile) {
+  TrackedMapping map = make(2 * kPage);
+  put(map, kPage, 'x');
+  ASSERT_TRUE(map.commit().has_value());
+  put(map, kPage, 'y');
+  ASSERT_TRUE(map.checkpoint().has_value());
+  EXPECT_EQ(testing::read_file(path_).at(kPage), 'x');
+  EXPECT_EQ(map.stats().journal.used_bytes, 0U);
+  EXPECT_EQ(map.bytes()[kPage], std::byte{'y'});
+}
+
+// Goal:   the journal's pages may be larger than the kernel's, and the file end inside of one.
+TEST_F(TrackedJournalTest, TheLastPageIsCommittedWithZerosBehindTheEnd) {
+  const auto open = [&](std::uint64_t size_bytes) {
+    return map(path_, {.access = Access::kReadWrite,
+                       .commit = Commit::kAtomic,
+                       .create = true,
+                       .minimum_bytes = size_bytes,
+                       .journal = {.page_bytes = 16_KiB, .log_bytes = 1_MiB}})
+        .value();
+  };
+  {
+    TrackedMapping map = open(40'000);
+    std::ranges::fill(map.bytes(), std::byte{'a'});
+    map.bytes().data()[40'001] = std::byte{'?'};  // Beyond the end, in its page.
+    ASSERT_TRUE(map.commit().has_value());
+    ASSERT_TRUE(map.resize(50'000).has_value());
+    ASSERT_TRUE(map.commit().has_value());
+  }
+  TrackedMapping map = open(0);
+  ASSERT_EQ(map.size_bytes(), 50'000U);
+  EXPECT_TRUE(std::ranges::all_of(map.bytes().first(40'000),
+                                  [](std::byte byte) { return byte == std::byte{'a'}; }));
+  EXPECT_TRUE(std::ranges::all_of(map.bytes().subspan(40'000),
+                                  [](std::byte byte) { return byte == std::byte{0}; }));
+}
+
+}  // namespace
+}  // namespace quire
