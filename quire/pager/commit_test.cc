@@ -316,6 +316,44 @@ TEST_F(CommitTest, AStoreDuringACommitIsNotInItAndDoesNotWait) {
   EXPECT_EQ(area.stats().commits, 2U);
 }
 
+// Goal:   faults that are served between two slices of a window let nothing into the cut.
+// Method: a thread counts in pairs of bytes, a before b, which lie far apart in memory of many
+//         slices; a cut that has b's store without a's shows as a pair apart.
+TEST_F(CommitTest, StoresBetweenTheSlicesOfAWindowAreInTheNextCommit) {
+  journal_options_.log_bytes = 128_MiB;
+  constexpr std::uint64_t kSize = 8_MiB;
+  make(kSize);
+  Pager pager({.memory_bytes = 64_MiB, .dirty_start_percent = 80, .dirty_max_percent = 90});
+  WritablePagedArea area = map(pager);
+  std::atomic<bool> is_over{false};
+  std::thread counter([&] {
+    for (std::uint64_t i = 1; !is_over; ++i) {
+      const std::uint64_t pair = i * 37 % (kSize / 2 / kGranule) * kGranule;
+      const int value = (load(area, pair + 8) + 1) % 256;
+      store(area, kSize - kGranule - pair, value);  // First a, at the end of the cut ...
+      store(area, pair + 8, value);                 // ... then b.
+    }
+  });
+  for (int round = 1; round <= 6; ++round) {
+    for (std::uint64_t at = 0; at < kSize; at += kGranule) {
+      store(area, at + 100, round);
+    }
+    EXPECT_TRUE(area.commit().has_value());
+    const std::vector<std::byte> found = committed();
+    for (std::uint64_t pair = 0; pair < kSize / 2; pair += kGranule) {
+      const int a = std::to_integer<int>(found[kSize - kGranule - pair]);
+      const int b = std::to_integer<int>(found[pair + 8]);
+      ASSERT_TRUE(a == b || a == (b + 1) % 256) << a << " and " << b << " are apart";
+      ASSERT_EQ(std::to_integer<int>(found[pair + 100]), round);
+    }
+    ASSERT_TRUE(journal_->checkpoint().has_value());
+  }
+  is_over = true;
+  counter.join();
+  EXPECT_GT(area.stats().commit_conflicts, 0U);
+  area.check_invariants();
+}
+
 // Goal:   stores that find no buffer for a copy wait, and are not lost.
 TEST_F(CommitTest, MoreConflictsThanBuffersWaitForTheCommit) {
   make(2_MiB);

@@ -84,7 +84,8 @@ std::uint64_t CommitCut::next_writing(const AreaState& area, std::uint64_t from)
 
 // --- Images -------------------------------------------------------------------------------------
 
-bool CommitCut::take(std::span<std::byte> window, std::span<std::vector<PageImages>> images) {
+std::optional<std::uint64_t> CommitCut::take(std::span<std::byte> window,
+                                             std::span<std::vector<PageImages>> images) {
   std::uint64_t used_bytes = 0;
   while (left_ > 0) {
     QUIRE_CHECK_LT(at_, areas_.size());
@@ -102,13 +103,13 @@ bool CommitCut::take(std::span<std::byte> window, std::span<std::vector<PageImag
     const GranuleSpan run = run_at(area, first, most);
     const std::uint64_t bytes = run.count << area.granule.shift();
     if (!copy(area, run, window.subspan(used_bytes, bytes), images[at_])) {
-      return false;
+      return std::nullopt;
     }
     used_bytes += bytes;
     left_ -= run.count;
     cursor_ = run.end();
   }
-  return true;
+  return used_bytes;
 }
 
 // Neighbours that one copy brings; or one that lies aside.

@@ -30,6 +30,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -48,9 +49,11 @@ class CommitCut {
   [[nodiscard]] bool begin(std::span<AreaState* const> areas);
   // Granules whose images are not taken.
   [[nodiscard]] std::uint64_t left() const noexcept { return left_; }
-  // Copies the next images into `window`, as many as fit, and says where: `images[i]` are those of
-  // area i. REQUIRES: as many as areas. False: the kernel refused a copy: finish(false).
-  [[nodiscard]] bool take(std::span<std::byte> window, std::span<std::vector<PageImages>> images);
+  // Copies the next images into `window`, as many as fit, and adds where to `images[i]` for area i.
+  // Returns the bytes used. REQUIRES: as many as areas. Nothing: the kernel refused a copy:
+  // finish(false).
+  [[nodiscard]] std::optional<std::uint64_t> take(std::span<std::byte> window,
+                                                  std::span<std::vector<PageImages>> images);
   // Before a store to a protected granule is let in. False: no buffer is free: later.
   [[nodiscard]] bool take_aside(AreaState& area, std::uint64_t index);
   void finish(bool was_written);

@@ -5,10 +5,17 @@
 #include <utility>
 
 #include "quire/base/check.h"
+#include "quire/base/units.h"
 #include "quire/pager/internal/pager_core.h"
 #include "quire/pager/internal/service.h"
 
 namespace quire::internal {
+namespace {
+
+// Images copied in one go: some 80 us, for which a fault that comes meanwhile waits.
+constexpr std::uint64_t kSliceBytes = 256_KiB;
+
+}  // namespace
 
 Committer::Committer(PagerCore& core, IoQueue& queue) : core_(core), queue_(queue), cut_(core) {
   for (Chunk& chunk : chunks_) {
@@ -22,7 +29,8 @@ Committer::~Committer() {
 
 bool Committer::step() {
   bool got_further = false;
-  while (step_once()) {
+  has_paused_ = false;
+  while (!has_paused_ && step_once()) {
     got_further = true;
   }
   return got_further;
@@ -155,45 +163,73 @@ void Committer::leave(AreaState& area) {
 
 bool Committer::take_images() {
   if (error_) {
+    drop_chunk();
     step_ = Step::kLast;
     return true;
   }
+  if (filling_ == nullptr && !begin_chunk()) {
+    return false;
+  }
+  if (!take_slice(*filling_)) {
+    error_ = make_error(Errc::kFailed, "commit", areas_.front()->store->name(),
+                        "its memory could not be copied");
+    return true;
+  }
+  const bool has_room =
+      filling_->used_bytes + core_.geometry.granule.bytes() <= core_.geometry.window_bytes;
+  if (cut_.left() > 0 && has_room) {
+    has_paused_ = true;
+  } else {
+    end_chunk();
+  }
+  return true;
+}
+
+bool Committer::begin_chunk() {
   const auto chunk =
       std::ranges::find_if(chunks_, [](const Chunk& some) { return !some.slot.has_value(); });
   if (chunk == chunks_.end() || !(chunk->slot = core_.windows->try_take())) {
     return false;
   }
-  if (!take_into(*chunk)) {
-    give_back(*chunk);
-    error_ = make_error(Errc::kFailed, "commit", areas_.front()->store->name(),
-                        "its memory could not be copied");
-    return true;
-  }
-  if (cut_.left() > 0) {
-    has_staged_ = true;
-    submit(*chunk, call_stage);
-    return true;
-  }
-  for (AreaState* const area : areas_) {
-    area->commit()->open_gate();
-  }
-  last_ = &*chunk;
-  step_ = Step::kLast;
+  chunk->used_bytes = 0;
+  chunk->images.assign(areas_.size(), {});
+  filling_ = &*chunk;
   return true;
 }
 
-bool Committer::take_into(Chunk& chunk) {
-  chunk.images.assign(areas_.size(), {});
-  if (!cut_.take(core_.windows->bytes(*chunk.slot), chunk.images)) {
-    return false;
-  }
+bool Committer::take_slice(Chunk& chunk) {
+  const std::span<std::byte> window = core_.windows->bytes(*chunk.slot).subspan(chunk.used_bytes);
+  const std::uint64_t most = std::max(kSliceBytes, core_.geometry.granule.bytes());
+  const std::optional<std::uint64_t> used_bytes =
+      cut_.take(window.first(std::min<std::uint64_t>(window.size(), most)), chunk.images);
+  chunk.used_bytes += used_bytes.value_or(0);
+  return used_bytes.has_value();
+}
+
+void Committer::end_chunk() {
+  Chunk& chunk = *std::exchange(filling_, nullptr);
   chunk.parts.clear();
   for (std::size_t i = 0; i < areas_.size(); ++i) {
     if (cut_.left() == 0 || !chunk.images[i].empty()) {
       chunk.parts.push_back({.file = areas_[i]->commit()->file, .images = chunk.images[i]});
     }
   }
-  return true;
+  if (cut_.left() > 0) {
+    has_staged_ = true;
+    submit(chunk, call_stage);
+    return;
+  }
+  for (AreaState* const area : areas_) {
+    area->commit()->open_gate();
+  }
+  last_ = &chunk;
+  step_ = Step::kLast;
+}
+
+void Committer::drop_chunk() {
+  if (filling_ != nullptr) {
+    give_back(*std::exchange(filling_, nullptr));
+  }
 }
 
 void Committer::submit(Chunk& chunk, void (*call)(IoRequest& request)) {

@@ -8,8 +8,9 @@
 //                   |                               often as need be                          |
 //                   '---- granules clean, or dirty again; tickets delivered <-----------------'
 //
-// What fits into one window buffer, the usual case, is copied in the same go as the cut, and is one
-// write and one flush of the journal. More is written while it is copied, two windows at a time,
+// What fits into one slice, the usual case, is copied in the same go as the cut; more a slice at a
+// time, and faults are served in between. What fits into one window buffer is one write and one
+// flush of the journal. More is written while it is copied, two windows at a time,
 // into the transaction that the last one's commit makes durable; until then it is as if it were not
 // there. An error leaves everything as uncommitted as it was: the next commit takes it all.
 //
@@ -64,6 +65,7 @@ class Committer {
   struct Chunk {
     Committer* owner = nullptr;
     std::optional<std::uint32_t> slot;            // Nothing: it is free.
+    std::uint64_t used_bytes = 0;                 // Of the window.
     std::vector<std::vector<PageImages>> images;  // Of each area.
     std::vector<FileCommit> parts;
     Result<void> outcome{};
@@ -79,7 +81,11 @@ class Committer {
   void refuse(AreaState& area, const Error& error);
   void leave(AreaState& area);
   [[nodiscard]] bool take_images();
-  [[nodiscard]] bool take_into(Chunk& chunk);
+  // A chunk with an empty window becomes filling_. False: there is none now.
+  [[nodiscard]] bool begin_chunk();
+  [[nodiscard]] bool take_slice(Chunk& chunk);
+  void end_chunk();
+  void drop_chunk();
   void submit(Chunk& chunk, void (*call)(IoRequest& request));
   static void call_stage(IoRequest& request);
   static void call_commit(IoRequest& request);
@@ -98,6 +104,8 @@ class Committer {
   std::vector<CommitRequest> requests_;
   std::vector<AreaState*> areas_;
   std::array<Chunk, 2> chunks_;
+  Chunk* filling_ = nullptr;
+  bool has_paused_ = false;  // For others in the round.
   Chunk* last_ = nullptr;
   std::size_t under_way_ = 0;
   bool has_staged_ = false;

@@ -169,6 +169,7 @@ void Service::run() noexcept {
 bool Service::round() {
   if (was_readable_) {
     on_readable();
+    arm_await();  // Rounds may follow each other for long, and faults come in between.
   }
   take_jobs();
   core_.recorder.drain();
@@ -229,13 +230,11 @@ void Service::deliver_all() {
 }
 
 void Service::arm_await() {
-  is_awaiting_ = true;
   await_ = {.operation = IoOperation::kAwaitReadable,
             .fd = poller_->fd(),
             .on_done =
                 [](IoRequest& request) {
                   auto& self = *static_cast<Service*>(request.context);
-                  self.is_awaiting_ = false;
                   self.was_readable_ = true;
                 },
             .context = this};
@@ -243,9 +242,6 @@ void Service::arm_await() {
 }
 
 void Service::await_work() {
-  if (!is_awaiting_) {
-    arm_await();
-  }
   if (!was_readable_) {
     static_cast<void>(queue_->wait(1));
   }

@@ -136,7 +136,6 @@ class Service {
 
   // Of the thread alone:
   IoRequest await_;
-  bool is_awaiting_ = false;
   bool was_readable_ = false;
   bool is_timer_set_ = false;
   bool is_age_due_ = false;
