@@ -51,6 +51,30 @@ TEST_F(CommitTest, OnePageIsOneWriteAndOneFlush) {
   EXPECT_EQ(area.stats().spilled_bytes, 0U);
 }
 
+// Goal:   who stores in a row and commits now and then takes one fault for each commit, and what is
+//         handed over ahead of the stores is not committed in vain.
+TEST_F(CommitTest, StoresInARowAreHandedOverAsFarAsACommitGoes) {
+  make(4_MiB);
+  Pager pager({.memory_bytes = 16_MiB});
+  WritablePagedArea area = map(pager);
+  ASSERT_TRUE(area.prefetch(kWholeFile).wait().has_value());
+  constexpr std::uint64_t kEach = 16;
+  for (std::uint64_t round = 0; round < 30; ++round) {
+    const AreaStats before = area.stats();
+    for (std::uint64_t i = 0; i < kEach; ++i) {
+      store(area, (round * kEach + i) * kGranule, 1);
+    }
+    ASSERT_TRUE(area.commit().has_value());
+    const AreaStats after = area.stats();
+    if (round > 1) {
+      EXPECT_EQ(after.committed_bytes - before.committed_bytes, kEach * kGranule);
+      EXPECT_EQ(after.store_upgrades - before.store_upgrades, 1U);
+    }
+  }
+  EXPECT_EQ(committed_at(30 * kEach * kGranule - kGranule), 1);
+  EXPECT_EQ(committed_at(30 * kEach * kGranule), 0);
+}
+
 // Method: the first commit is held at its flush; four threads commit meanwhile.
 TEST_F(CommitTest, CommitsThatComeTogetherShareOneFlush) {
   make(1_MiB);

@@ -35,6 +35,7 @@ bool CommitCut::sweep(AreaState& area) {
   const std::uint64_t end = area.granule_count();
   GranuleSpan run;
   bool is_protected = true;
+  area.store_runs.note_commit();
   for (std::uint64_t i = area.table.next_in_use(0); i < end; i = area.table.next_in_use(i)) {
     if (area.table.dirty_in_leaf(i) == 0) {
       i = (i / GranuleTable::kLeafGranules + 1) * GranuleTable::kLeafGranules;
