@@ -39,6 +39,8 @@
 #include "quire/io/io_task.h"
 #include "quire/io/records.h"
 #include "quire/io/store.h"
+#include "quire/ipc/object.h"
+#include "quire/ipc/participants.h"
 #include "quire/journal/journal.h"
 #include "quire/journal/journal_file.h"
 #include "quire/journal/journal_options.h"
