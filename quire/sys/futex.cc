@@ -28,48 +28,56 @@ constexpr std::uint32_t kContended = 2;
 constexpr int kSpinsMax = 64;
 
 // 0 or more, or minus the errno; the caller's errno stays.
-long futex(const std::atomic<std::uint32_t>& word, int operation, std::uint32_t value,
-           const timespec* timeout) noexcept {
+long futex(const void* word, int operation, std::uint32_t value, const timespec* timeout) noexcept {
   const CallSite site = CallSite::enter(Call::kFutex);
   if (site.error != 0) {
     return -site.error;
   }
   const int saved_errno = errno;
-  const long result =
-      ::syscall(SYS_futex, &word, operation | FUTEX_PRIVATE_FLAG, value, timeout, nullptr, 0);
+  const long result = ::syscall(SYS_futex, word, operation, value, timeout, nullptr, 0);
   const long outcome = result >= 0 ? result : -long{errno};
   errno = saved_errno;
   return outcome;
 }
 
-void pause_processor() noexcept {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
+bool wait(const void* word, int operation, std::uint32_t expected,
+          std::chrono::nanoseconds timeout) noexcept {
+  constexpr std::int64_t kNanosecondsPerSecond = 1'000'000'000;
+  if (timeout == std::chrono::nanoseconds::max()) {
+    futex(word, operation, expected, nullptr);
+    return true;
+  }
+  const std::int64_t left_ns = std::max<std::int64_t>(timeout.count(), 0);
+  const timespec relative{.tv_sec = left_ns / kNanosecondsPerSecond,
+                          .tv_nsec = left_ns % kNanosecondsPerSecond};
+  return futex(word, operation, expected, &relative) != -ETIMEDOUT;
 }
 
 }  // namespace
 
 bool futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
                 std::chrono::nanoseconds timeout) noexcept {
-  constexpr std::int64_t kNanosecondsPerSecond = 1'000'000'000;
-  if (timeout == std::chrono::nanoseconds::max()) {
-    futex(word, FUTEX_WAIT, expected, nullptr);
-    return true;
-  }
-  const std::int64_t left_ns = std::max<std::int64_t>(timeout.count(), 0);
-  const timespec relative{.tv_sec = left_ns / kNanosecondsPerSecond,
-                          .tv_nsec = left_ns % kNanosecondsPerSecond};
-  return futex(word, FUTEX_WAIT, expected, &relative) != -ETIMEDOUT;
+  return wait(&word, FUTEX_WAIT_PRIVATE, expected, timeout);
 }
 
 void futex_wake_one(const std::atomic<std::uint32_t>& word) noexcept {
-  futex(word, FUTEX_WAKE, 1, nullptr);
+  futex(&word, FUTEX_WAKE_PRIVATE, 1, nullptr);
 }
 
 void futex_wake_all(const std::atomic<std::uint32_t>& word) noexcept {
+  futex(&word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr);
+}
+
+bool shared_futex_wait(const void* word, std::uint32_t expected,
+                       std::chrono::nanoseconds timeout) noexcept {
+  return wait(word, FUTEX_WAIT, expected, timeout);
+}
+
+void shared_futex_wake_one(const void* word) noexcept {
+  futex(word, FUTEX_WAKE, 1, nullptr);
+}
+
+void shared_futex_wake_all(const void* word) noexcept {
   futex(word, FUTEX_WAKE, INT_MAX, nullptr);
 }
 

@@ -2,12 +2,15 @@
 #include "quire/sys/futex.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <cerrno>
 #include <thread>
 #include <vector>
 
 #include "quire/sys/call.h"
+#include "quire/sys/process.h"
+#include "quire/testing/process.h"
 
 namespace quire::sys {
 namespace {
@@ -61,6 +64,56 @@ TEST(FutexTest, EveryChangeReachesEverySleeper) {
   for (std::thread& waiter : waiters) {
     waiter.join();
   }
+}
+
+TEST(FutexTest, ASharedWordIsWaitedForInHalfOfALargerOne) {
+  std::atomic<std::uint64_t> word{7};
+  EXPECT_TRUE(shared_futex_wait(&word, 8));
+  EXPECT_FALSE(shared_futex_wait(&word, 7, milliseconds(1)));
+  EXPECT_FALSE(shared_futex_wait(&word, 7, nanoseconds(-1)));
+}
+
+// Goal:   a wake-up crosses the border of a process.
+// Method: the child sleeps until the parent has changed the word; it would not end without.
+TEST(FutexTest, ASharedWordWakesAnotherProcess) {
+  void* memory = ::mmap(nullptr, sizeof(std::uint64_t), PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  auto* words = static_cast<std::atomic<std::uint32_t>*>(memory);
+  testing::Child child([words] {
+    words[1] = 1;
+    while (words[0] == 0) {
+      shared_futex_wait(&words[0], 0);
+    }
+    return 0;
+  });
+  while (words[1] == 0) {
+    std::this_thread::yield();
+  }
+  words[0] = 1;
+  shared_futex_wake_all(&words[0]);
+  EXPECT_EQ(child.join().exit_code, 0);
+  ::munmap(memory, sizeof(std::uint64_t));
+}
+
+TEST(ThreadIdTest, EveryThreadAndEveryChildHasItsOwn) {
+  const int own = thread_id();
+  EXPECT_EQ(own, process_id());  // Of the first thread.
+  EXPECT_EQ(thread_id(), own);
+  std::thread([own] {
+    EXPECT_NE(thread_id(), own);
+    EXPECT_TRUE(thread_exists(process_id(), thread_id()));
+  }).join();
+  testing::Child child([own] { return thread_id() == process_id() && thread_id() != own ? 0 : 1; });
+  EXPECT_EQ(child.join().exit_code, 0);
+}
+
+TEST(ThreadIdTest, AThreadThatHasEndedDoesNotExist) {
+  EXPECT_TRUE(thread_exists(process_id(), thread_id()));
+  std::atomic<int> ended{0};
+  std::thread([&] { ended = thread_id(); }).join();
+  EXPECT_FALSE(thread_exists(process_id(), ended));
+  EXPECT_FALSE(thread_exists(process_id(), 1));  // Somebody else's.
 }
 
 TEST(FutexLockTest, OneThreadAtATimeIsInside) {

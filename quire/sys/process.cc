@@ -1,19 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quire/sys/process.h"
 
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <ctime>
 
 #include "quire/sys/call.h"
+#include "quire/sys/fork.h"
 #include "quire/sys/internal/run.h"
 
 namespace quire::sys {
 
 int process_id() noexcept {
   return ::getpid();
+}
+
+namespace internal {
+
+int ask_thread_id() noexcept {
+  // A child has the thread-local variables of the thread that made it, and another number.
+  static const bool is_forgotten_in_children =
+      on_fork_in_child([] { known_thread_id = 0; }).has_value();
+  const int asked = static_cast<int>(::syscall(SYS_gettid));
+  known_thread_id = is_forgotten_in_children ? asked : 0;
+  return asked;
+}
+
+}  // namespace internal
+
+bool thread_exists(int process, int thread) noexcept {
+  const Outcome<void> probed = internal::run_void(
+      Call::kProcess, [&] { return static_cast<int>(::syscall(SYS_tgkill, process, thread, 0)); });
+  return probed.has_value() || probed.error().value != ESRCH;
 }
 
 bool is_root() noexcept {
