@@ -41,8 +41,6 @@ CODE_SUFFIXES = SOURCE_SUFFIXES + (".py", ".sh", ".cmake")
 ALLOWED = {
     ("quire/base/result.h", "throw"): "value() of an error throws: the caller's own decision",
     ("quire/base/check.cc", "print"): "a failed check has nobody to return an error to",
-    ("quire/testing/ipc_steps.cc", "internal"): "sets the hook that the steps of ipc call",
-    ("quire/testing/ipc_steps_test.cc", "internal"): "has steps of its own",
     ("quire/testing/test_main.cc", "banned"): "draws the seed that everything else derives from",
 }
 

@@ -14,7 +14,7 @@
 #include <utility>
 
 #include "quire/base/check.h"
-#include "quire/ipc/internal/step.h"
+#include "quire/ipc/step.h"
 
 namespace quire::testing {
 namespace {

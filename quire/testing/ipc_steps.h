@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // ipc_steps: a process is killed or stopped at each of its steps in shared memory in turn
-// (quire/ipc/internal/step.h), and the others are looked at.
+// (quire/ipc/step.h), and the others are looked at.
 //
 //   at_every_step(AtStep::kKill, [] {
 //     auto shared = std::make_shared<Fixture>();               // fresh for each n = 1, 2, 3 ...

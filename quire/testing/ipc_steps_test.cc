@@ -9,7 +9,7 @@
 #include <memory>
 
 #include "quire/base/check.h"
-#include "quire/ipc/internal/step.h"
+#include "quire/ipc/step.h"
 
 namespace quire::testing {
 namespace {
