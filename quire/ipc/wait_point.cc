@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quire/ipc/wait_point.h"
+
+#include <algorithm>
+
+namespace quire::ipc::internal {
+
+using std::chrono::nanoseconds;
+using Clock = std::chrono::steady_clock;
+
+std::uint64_t wake_sleepers(WaitPoint& point) noexcept {
+  std::uint32_t word = point.word.load(std::memory_order_relaxed);
+  // Release keeps what was published before the new number; acquire pairs with arm().
+  while (!point.word.compare_exchange_weak(word, (word + kWakeUpOne) & ~(kSleeping | kBellArmed),
+                                           std::memory_order_acq_rel, std::memory_order_relaxed)) {
+  }
+  QUIRE_IPC_STEP("wait_point.wake.numbered");
+  if ((word & kSleeping) != 0) {
+    sys::shared_futex_wake_all(&point.word);
+    QUIRE_IPC_STEP("wait_point.wake.woken");
+  }
+  return (word & kBellArmed) != 0 ? point.bells.exchange(0, std::memory_order_acq_rel) : 0;
+}
+
+void wake(WaitPoint& point, const Participants& participants) noexcept {
+  const std::uint64_t bells = wake_sleepers(point);
+  if (bells != 0) {
+    QUIRE_IPC_STEP("wait_point.wake.bells_taken");
+    ring_bells(participants, bells);
+  }
+}
+
+TimeLeft::TimeLeft(nanoseconds timeout) noexcept : is_endless_(false) {
+  const Clock::time_point now = Clock::now();
+  // A sum that cannot be had is the end of time.
+  is_endless_ = timeout >= Clock::time_point::max() - now;
+  end_ = is_endless_ ? Clock::time_point::max() : now + timeout;
+}
+
+nanoseconds TimeLeft::left() const noexcept {
+  return is_endless_ ? kForever : std::max<nanoseconds>(end_ - Clock::now(), nanoseconds(0));
+}
+
+nanoseconds TimeLeft::slice() const noexcept {
+  return std::min(left(), kSliceMax);
+}
+
+}  // namespace quire::ipc::internal
