@@ -16,19 +16,6 @@ namespace {
 // Less than this at once cannot hurt a machine that still runs, and is not worth reading /proc for.
 constexpr std::uint64_t kAskFirstBytes = 64 << 20;
 
-// What could be had at the very best: everything that is free or can be made free, within the
-// limits of every cgroup above us. Nothing when the kernel does not tell.
-std::optional<std::uint64_t> obtainable_bytes(const sys::MemoryLimits& limits) {
-  if (!limits.machine) {
-    return std::nullopt;
-  }
-  std::uint64_t bytes = limits.machine->available_bytes + limits.machine->swap_free_bytes;
-  for (const sys::CgroupLevel& level : limits.cgroups) {
-    bytes = std::min(bytes, level.limit_bytes.value_or(bytes));
-  }
-  return bytes;
-}
-
 // Large enough for the device, small enough for a stack of buffers.
 constexpr std::uint64_t kZerosBytes = 1 << 20;
 
@@ -86,7 +73,7 @@ Result<Secured> grow_memory(int fd, std::uint64_t old_bytes, std::uint64_t new_b
   const std::uint64_t more_bytes = new_bytes - std::min(old_bytes, new_bytes);
   if (space == Space::kSecured && more_bytes >= kAskFirstBytes) {
     const sys::MemoryLimits limits = sys::memory_limits();
-    const std::optional<std::uint64_t> there_are = obtainable_bytes(limits);
+    const std::optional<std::uint64_t> there_are = sys::obtainable_bytes(limits);
     if (there_are && more_bytes > *there_are) {
       return fail(make_error(Errc::kLimit, operation,
                              fmt::format("{}, {} to {} bytes", path, old_bytes, new_bytes),

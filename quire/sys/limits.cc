@@ -227,6 +227,17 @@ MemoryLimits memory_limits(const SystemRoot& root) {
   return limits;
 }
 
+std::optional<std::uint64_t> obtainable_bytes(const MemoryLimits& limits) noexcept {
+  if (!limits.machine) {
+    return std::nullopt;
+  }
+  std::uint64_t bytes = limits.machine->available_bytes + limits.machine->swap_free_bytes;
+  for (const CgroupLevel& level : limits.cgroups) {
+    bytes = std::min(bytes, level.limit_bytes.value_or(bytes));
+  }
+  return bytes;
+}
+
 MemoryHeadroom headroom(const MemoryLimits& limits) {
   MemoryHeadroom least{.bytes = 0, .is_known = false, .binding = "unknown: no memory figures here"};
   const auto consider = [&least](MemoryHeadroom candidate) {

@@ -97,6 +97,10 @@ struct MemoryLimits {
 
 [[nodiscard]] MemoryLimits memory_limits(const SystemRoot& root = {});
 
+// What could be had at the very best: everything that is free or can be made free, within the
+// limits of every cgroup above us. Nothing when the kernel does not tell.
+[[nodiscard]] std::optional<std::uint64_t> obtainable_bytes(const MemoryLimits& limits) noexcept;
+
 // How much can enter the page cache before the machine, or a cgroup of ours, starts to reclaim.
 struct MemoryHeadroom {
   std::uint64_t bytes = 0;  // 0 also when nothing is known: who does not know, does not push.
