@@ -70,6 +70,7 @@ class ObjectRef {
     std::byte* mirrored = nullptr;
     std::size_t mirrored_bytes = 0;
     Participants* participants = nullptr;
+    const ObjectSpec* spec = nullptr;
   };
 
   ObjectRef() = default;
@@ -81,6 +82,8 @@ class ObjectRef {
   // The data area, 2 * mirrored_bytes() of addresses; nullptr when the spec asked for none.
   [[nodiscard]] std::byte* mirrored() const noexcept { return place_.mirrored; }
   [[nodiscard]] std::size_t mirrored_bytes() const noexcept { return place_.mirrored_bytes; }
+  // As the layout of this opener has it. REQUIRES: is_open().
+  [[nodiscard]] const ObjectSpec& spec() const noexcept { return *place_.spec; }
   // Who is attached to the segment.
   [[nodiscard]] Participants& participants() const noexcept { return *place_.participants; }
   [[nodiscard]] bool is_open() const noexcept { return keeper_ != nullptr; }

@@ -119,7 +119,8 @@ class DeathHook {
 
 class Participants {
  public:
-  explicit Participants(std::shared_ptr<internal::ParticipantTable> table);
+  // REQUIRES: `self` is attached to the table; it is detached by the destructor.
+  Participants(std::shared_ptr<internal::ParticipantTable> table, MemberId self);
   ~Participants();
   Participants(const Participants&) = delete;
   Participants& operator=(const Participants&) = delete;
