@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// spsc_handles: what the writers, and the readers, of all rings with one of each have in common:
+// a seat, a core, and waiting.
+//
+// Thread-safety: one thread at a time.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+#include "quire/ipc/core/seat.h"
+#include "quire/ipc/core/spsc_core.h"
+#include "quire/ipc/core/wake.h"
+
+namespace quire::ipc::internal {
+
+class SpscWriterHandle {
+ public:
+  // Whether shared words made no sense; then there is never room.
+  [[nodiscard]] bool is_corrupt() const noexcept { return core_.corrupt(); }
+
+ protected:
+  SpscWriterHandle() noexcept = default;
+  // REQUIRES: the object begins with a SpscControl.
+  static Result<void> open(SpscWriterHandle& handle, ObjectRef object, std::uint64_t capacity) {
+    auto& control = *reinterpret_cast<SpscControl*>(object.bytes().data());
+    handle.seat_ = QUIRE_TRY(Seat::take(std::move(object), &control.writer, "writer",
+                                        control.not_empty, control.not_full));
+    control.reader_wakes.store(0, std::memory_order_relaxed);
+    handle.control_ = &control;
+    handle.core_ = SpscWriterCore(control, capacity);
+    if (handle.is_corrupt()) {
+      return fail(corrupt(handle.seat_.object(), "open the writer"));
+    }
+    return {};
+  }
+
+  void publish(std::uint64_t units) noexcept {
+    core_.publish(units);
+    notify_if_wanted(control_->writer_wakes, control_->not_empty, seat_.participants());
+  }
+  Result<void> wait_for_room(std::uint64_t units, const WaitOptions& options) {
+    const auto ready = [&] { return core_.room(units) >= units || core_.corrupt(); };
+    if (!wait_wanted(control_->reader_wakes, control_->not_full, options, ready, [] {})) {
+      return fail(timed_out(seat_.object(), "push"));
+    }
+    return core_.corrupt() ? Result<void>(fail(corrupt(seat_.object(), "push"))) : Result<void>();
+  }
+  bool arm_for_room(std::uint64_t units, const Doorbell& bell) {
+    const auto ready = [&] { return core_.room(units) >= units || core_.corrupt(); };
+    return !want_wake_ups(control_->reader_wakes, ready) && arm(control_->not_full, bell, ready);
+  }
+
+  Seat seat_;
+  SpscControl* control_ = nullptr;
+  SpscWriterCore core_;
+};
+
+class SpscReaderHandle {
+ public:
+  // Whether shared words made no sense; then there is never anything to read.
+  [[nodiscard]] bool is_corrupt() const noexcept { return core_.corrupt(); }
+
+  // Waits until there is something to read.
+  // Errors: ETIMEDOUT; kCorrupt.
+  Result<void> wait(const WaitOptions& options = {}) {
+    const auto ready = [&] { return core_.ready() != 0 || core_.corrupt(); };
+    if (!wait_wanted(control_->writer_wakes, control_->not_empty, options, ready, [] {})) {
+      return fail(timed_out(seat_.object(), "pop"));
+    }
+    return core_.corrupt() ? Result<void>(fail(corrupt(seat_.object(), "pop"))) : Result<void>();
+  }
+  // True: `bell` will ring when there is. False: there is already; see doorbell.h.
+  [[nodiscard]] bool arm(const Doorbell& bell) {
+    const auto ready = [&] { return core_.ready() != 0 || core_.corrupt(); };
+    return !want_wake_ups(control_->writer_wakes, ready) &&
+           ipc::arm(control_->not_empty, bell, ready);
+  }
+
+ protected:
+  SpscReaderHandle() noexcept = default;
+  static Result<void> open(SpscReaderHandle& handle, ObjectRef object, std::uint64_t capacity) {
+    auto& control = *reinterpret_cast<SpscControl*>(object.bytes().data());
+    handle.seat_ = QUIRE_TRY(Seat::take(std::move(object), &control.reader, "reader",
+                                        control.not_empty, control.not_full));
+    control.writer_wakes.store(0, std::memory_order_relaxed);
+    handle.control_ = &control;
+    handle.core_ = SpscReaderCore(control, capacity);
+    if (handle.is_corrupt()) {
+      return fail(corrupt(handle.seat_.object(), "open the reader"));
+    }
+    return {};
+  }
+
+  void give_back(std::uint64_t units) noexcept {
+    core_.release(units);
+    notify_if_wanted(control_->reader_wakes, control_->not_full, seat_.participants());
+  }
+
+  Seat seat_;
+  SpscControl* control_ = nullptr;
+  SpscReaderCore core_;
+};
+
+}  // namespace quire::ipc::internal
