@@ -73,7 +73,7 @@ class Semaphore {
 
   // Blocks, as long as the options allow.
   [[nodiscard]] Result<Permit> acquire(const WaitOptions& options = {});
-  // Nothing: all units are held by the living.
+  // Nothing: each unit was held by somebody alive when it was looked at, if not all at one moment.
   [[nodiscard]] std::optional<Permit> try_acquire();
 
   [[nodiscard]] std::uint32_t units() const noexcept {
