@@ -53,6 +53,7 @@
 #include "quire/ipc/core/wake.h"
 #include "quire/ipc/doorbell.h"
 #include "quire/ipc/event.h"
+#include "quire/ipc/inventory.h"
 #include "quire/ipc/layout.h"
 #include "quire/ipc/mpsc_bytes.h"
 #include "quire/ipc/mpsc_ring.h"

@@ -107,7 +107,7 @@ class Segment {
   [[nodiscard]] std::uint64_t size_bytes() const noexcept;
   // Whether it was this call that initialised it.
   [[nodiscard]] bool was_made_here() const noexcept;
-  // 1; one more each time somebody had to begin anew after a death.
+  // 1; more when somebody had to begin anew after a death.
   [[nodiscard]] std::uint32_t generation() const noexcept;
 
  private:

@@ -16,7 +16,7 @@
 //    44   2  slots of participants
 //    46   2  objects in the directory
 //    48   8  segment id, random: names what belongs to this segment alone
-//    56   4  generation: how often it was initialised; 2 and more after a takeover
+//    56   4  generation: 1; 2 and more when somebody began anew after a death
 //    60   4  user who made it
 //    64   4  pid of who made it
 //    68   4  zero

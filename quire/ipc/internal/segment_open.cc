@@ -215,7 +215,7 @@ Result<void> wait_for_owner(OwnedState word, const std::string& path,
              .remedy = "look whether that process is stopped; when it ends, others go on"}));
 }
 
-Result<Removal> remove_segment(SegmentHeader& header, ParticipantTable& table, const FileName& name,
+Result<Removal> remove_segment(SegmentHeader& header, ParticipantTable* table, const FileName& name,
                                int fd, const std::string& path,
                                std::chrono::steady_clock::time_point deadline) {
   const ProcessTag self = QUIRE_TRY(own_process());
@@ -233,6 +233,9 @@ Result<Removal> remove_segment(SegmentHeader& header, ParticipantTable& table, c
     const SegmentPhase mine = phase == SegmentPhase::kReady || phase == SegmentPhase::kRemoving
                                   ? SegmentPhase::kRemoving
                                   : SegmentPhase::kInitialising;
+    if (mine == SegmentPhase::kRemoving && table == nullptr) {
+      return Removal::kLookAgain;
+    }
     const OwnedState claimed = make_phase(mine, self);
     std::uint64_t expected = found.word();
     QUIRE_IPC_STEP("segment.remove.about_to_claim");
@@ -240,7 +243,7 @@ Result<Removal> remove_segment(SegmentHeader& header, ParticipantTable& table, c
       continue;
     }
     QUIRE_IPC_STEP("segment.remove.claimed");
-    if (mine == SegmentPhase::kRemoving && table.has_living()) {
+    if (mine == SegmentPhase::kRemoving && table->has_living()) {
       header.state.store(make_phase(SegmentPhase::kReady, {}).word());
       QUIRE_IPC_STEP("segment.remove.withdrawn");
       return fail(sys::to_error({EBUSY}, "remove segment", path,

@@ -58,10 +58,15 @@ struct OpenRequest {
 [[nodiscard]] Result<void> wait_for_owner(OwnedState word, const std::string& path,
                                           std::chrono::steady_clock::time_point deadline);
 
-// Takes a name away from a segment that nobody uses. REQUIRES: `header` is of `file`.
+// Takes a name away from a segment that nobody uses. `table` is null for one that was never ready.
+// REQUIRES: `header` is of `fd`.
 // Errors: EBUSY while somebody lives; ETIMEDOUT.
-enum class Removal : std::uint8_t { kRemoved, kWasRemoved };
-[[nodiscard]] Result<Removal> remove_segment(SegmentHeader& header, ParticipantTable& table,
+enum class Removal : std::uint8_t {
+  kRemoved,
+  kWasRemoved,  // By somebody else: the name is gone, or another file's.
+  kLookAgain,   // It has become ready meanwhile, and there is no table to ask.
+};
+[[nodiscard]] Result<Removal> remove_segment(SegmentHeader& header, ParticipantTable* table,
                                              const FileName& name, int fd, const std::string& path,
                                              std::chrono::steady_clock::time_point deadline);
 

@@ -161,7 +161,7 @@ Domain own_domain() {
 Result<void> write_segment(SegmentMemory& memory, const Layout& layout, const ProcessTag& self,
                            bool was_used) {
   SegmentHeader& header = memory.header();
-  const std::uint32_t generation = was_used ? header.facts.generation + 1 : 1;
+  const std::uint32_t generation = was_used ? std::max(header.facts.generation, 1U) + 1 : 1;
   header.facts.generation = generation;  // First: if we die, too, the next one counts us.
   QUIRE_IPC_STEP("segment.initialise.counted");
   if (was_used) {
