@@ -11,7 +11,6 @@
 
 #include "quire/base/prng.h"
 #include "quire/ipc/internal/shared_object_test.h"
-#include "quire/testing/process.h"
 #include "quire/testing/seed.h"
 
 namespace quire::ipc {
@@ -31,18 +30,6 @@ SharedObject make_mutex() {
 template <typename T>
 bool failed_with(const T& result, std::errc code) {
   return !result.has_value() && result.error().code() == code;
-}
-
-// Locks in a process that ends with it.
-void leave_locked(const SharedObject& shared) {
-  testing::Child child([&] {
-    Mutex mutex(shared.join());
-    if (!mutex.lock().has_value()) {
-      return 1;
-    }
-    _exit(0);  // No destructor: as if it were killed.
-  });
-  ASSERT_EQ(child.join().exit_code, 0);
 }
 
 TEST(MutexTest, OneAtATimeIsInside) {
@@ -112,60 +99,6 @@ TEST(MutexTest, OnlyTheOwnerUnlocksAndMarks) {
   EXPECT_TRUE(mutex.unlock().has_value());
 }
 
-TEST(MutexTest, ADeathInsideIsReportedToTheNextWhoCanRepair) {
-  const SharedObject shared = make_mutex();
-  leave_locked(shared);
-  Mutex mutex(shared.join());
-  {
-    MutexHold hold = mutex.hold().value();
-    EXPECT_TRUE(hold.owner_died());
-    EXPECT_TRUE(hold.mark_consistent().has_value());
-  }
-  EXPECT_EQ(mutex.deaths(), 1U);
-  EXPECT_EQ(mutex.lock().value(), Ownership::kClean);
-  mutex.unlock().value();
-}
-
-TEST(MutexTest, ATryFindsTheDeadOwnerToo) {
-  const SharedObject shared = make_mutex();
-  leave_locked(shared);
-  Mutex mutex(shared.join());
-  EXPECT_EQ(mutex.try_lock(), Ownership::kOwnerDied);
-  EXPECT_TRUE(mutex.mark_consistent().has_value());
-  EXPECT_TRUE(mutex.unlock().has_value());
-}
-
-TEST(MutexTest, ADeathWhileRepairingIsReportedToTheNext) {
-  const SharedObject shared = make_mutex();
-  leave_locked(shared);
-  leave_locked(shared);  // Was told, and died before it could repair.
-  Mutex mutex(shared.join());
-  EXPECT_EQ(mutex.lock().value(), Ownership::kOwnerDied);
-  EXPECT_EQ(mutex.deaths(), 2U);
-  EXPECT_TRUE(mutex.mark_consistent().has_value());
-  EXPECT_TRUE(mutex.unlock().has_value());
-}
-
-TEST(MutexTest, WhatNobodyRepairedIsLostUntilItIsReclaimed) {
-  const SharedObject shared = make_mutex();
-  leave_locked(shared);
-  Mutex mutex(shared.join());
-  EXPECT_EQ(mutex.lock().value(), Ownership::kOwnerDied);
-  EXPECT_TRUE(mutex.unlock().has_value());
-  Mutex other(shared.join());
-  for (Mutex* each : {&mutex, &other}) {
-    EXPECT_TRUE(failed_with(each->lock(), std::errc::state_not_recoverable));
-    EXPECT_FALSE(each->try_lock().has_value());
-  }
-  EXPECT_TRUE(other.reclaim().has_value());
-  EXPECT_TRUE(failed_with(mutex.reclaim(), std::errc::operation_not_permitted));
-  EXPECT_TRUE(failed_with(mutex.lock(kNoWait), std::errc::timed_out));
-  EXPECT_TRUE(other.mark_consistent().has_value());
-  EXPECT_TRUE(other.unlock().has_value());
-  EXPECT_EQ(mutex.lock().value(), Ownership::kClean);
-  mutex.unlock().value();
-}
-
 TEST(MutexTest, WhoClosesTheSegmentInsideCountsAsDead) {
   const SharedObject shared = make_mutex();
   Mutex other(shared.join());
@@ -197,35 +130,6 @@ TEST(MutexTest, AThreadThatEndsInsideIsAnOwnerThatDied) {
     mutex.mark_consistent().value();
     mutex.unlock().value();
   }
-}
-
-// Goal:   nobody who is alive is robbed, and those who wait can leave.
-// Method: the owner is stopped inside; then it goes on and finds itself the owner.
-TEST(MutexTest, AStoppedOwnerKeepsTheMutexAndOthersTimeOut) {
-  const SharedObject shared = make_mutex();
-  testing::Signal locked;
-  testing::Signal go_on;
-  testing::Child owner([&] {
-    Mutex mutex(shared.join());
-    mutex.lock().value();
-    locked.raise();
-    go_on.wait();
-    return mutex.unlock().has_value() ? 0 : 1;
-  });
-  locked.wait();
-  owner.kill(SIGSTOP);
-  Mutex mutex(shared.join());
-  for (const WaitPolicy policy :
-       {WaitPolicy::kSpin, WaitPolicy::kSpinThenSleep, WaitPolicy::kSleep}) {
-    EXPECT_TRUE(failed_with(mutex.lock({.policy = policy, .timeout = milliseconds(2)}),
-                            std::errc::timed_out));
-    EXPECT_FALSE(mutex.try_lock().has_value());
-  }
-  owner.kill(SIGCONT);
-  go_on.raise();
-  EXPECT_EQ(mutex.lock().value(), Ownership::kClean);
-  mutex.unlock().value();
-  EXPECT_EQ(owner.join().exit_code, 0);
 }
 
 // Goal:   a sleeper is woken by the unlock.

@@ -3,8 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <atomic>
+#include <array>
 #include <chrono>
 #include <set>
 #include <system_error>
@@ -13,7 +12,6 @@
 
 #include "quire/base/prng.h"
 #include "quire/ipc/internal/shared_object_test.h"
-#include "quire/testing/process.h"
 #include "quire/testing/seed.h"
 
 namespace quire::ipc {
@@ -23,19 +21,6 @@ using internal::SharedObject;
 using std::chrono::milliseconds;
 
 constexpr WaitOptions kNoWait{.timeout = milliseconds(0)};
-
-// Takes all there is, in a process that ends with it.
-void leave_taken(const SharedObject& shared, const SemaphoreOptions& options) {
-  testing::Child child([&]() -> int {
-    Semaphore semaphore(shared.join(), options);
-    std::vector<Permit> permits;
-    while (std::optional<Permit> permit = semaphore.try_acquire()) {
-      permits.push_back(std::move(*permit));
-    }
-    _exit(static_cast<int>(permits.size()));  // No destructor: as if it were killed.
-  });
-  ASSERT_EQ(child.join().exit_code, static_cast<int>(options.units));
-}
 
 TEST(SemaphoreTest, EachUnitIsHeldOnceAndGivenBack) {
   constexpr SemaphoreOptions kThree{.units = 3};
@@ -68,43 +53,6 @@ TEST(SemaphoreTest, EachUnitIsHeldOnceAndGivenBack) {
     EXPECT_EQ(other.acquire(kNoWait).value().unit(), unit);
   }
   EXPECT_EQ(one.free_units(), 3U);
-}
-
-TEST(SemaphoreTest, WhatTheDeadHeldComesBackAndTheNextHolderIsTold) {
-  constexpr SemaphoreOptions kFive{.units = 5};
-  const SharedObject shared(Semaphore::object("pool", kFive));
-  leave_taken(shared, kFive);
-  Semaphore semaphore(shared.join(), kFive);
-  std::vector<Permit> permits;
-  for (int i = 0; i < 5; ++i) {
-    permits.push_back(semaphore.acquire().value());
-    EXPECT_TRUE(permits.back().owner_died());
-  }
-  permits.clear();
-  EXPECT_FALSE(semaphore.acquire().value().owner_died());
-}
-
-TEST(SemaphoreTest, AStoppedHolderKeepsWhatItHas) {
-  constexpr SemaphoreOptions kOne{.units = 1};
-  const SharedObject shared(Semaphore::object("pool", kOne));
-  testing::Signal taken;
-  testing::Signal go_on;
-  testing::Child holder([&] {
-    Semaphore semaphore(shared.join(), kOne);
-    const Permit permit = semaphore.acquire().value();
-    taken.raise();
-    go_on.wait();
-    return 0;
-  });
-  taken.wait();
-  holder.kill(SIGSTOP);
-  Semaphore semaphore(shared.join(), kOne);
-  EXPECT_FALSE(semaphore.try_acquire().has_value());
-  EXPECT_FALSE(semaphore.acquire({.timeout = milliseconds(2)}).has_value());
-  holder.kill(SIGCONT);
-  go_on.raise();
-  EXPECT_FALSE(semaphore.acquire().value().owner_died());
-  EXPECT_EQ(holder.join().exit_code, 0);
 }
 
 // Goal:   a unit protects what belongs to it, between members and threads of one member.
