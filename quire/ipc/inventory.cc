@@ -69,7 +69,8 @@ Result<OpenFile> open_file(const std::string& name, const std::string& directory
   return opened;
 }
 
-SegmentInfo look_into(const OpenFile& opened, const std::string& name) {
+Result<SegmentInfo> look_into(const OpenFile& opened, const std::string& name) {
+  const internal::Domain own = QUIRE_TRY(internal::own_domain());
   SegmentInfo info;
   info.name = name;
   info.path = opened.path;
@@ -82,7 +83,7 @@ SegmentInfo look_into(const OpenFile& opened, const std::string& name) {
       [&](std::span<std::byte> into, std::uint64_t offset_bytes) {
         return sys::read_at(opened.file.get(), into, offset_bytes).value_or(0);
       },
-      internal::is_alive, info);
+      internal::is_alive, own, info);
   return info;
 }
 
@@ -140,7 +141,7 @@ Result<bool> remove_if_unused(const OpenFile& opened, const SegmentInfo& info,
   const auto removed = internal::remove_segment(front->header(), table ? &*table : nullptr, name,
                                                 opened.file.get(), opened.path, deadline);
   if (!removed && removed.error().code() == std::errc::device_or_resource_busy) {
-    const SegmentInfo now = look_into(opened, info.name);
+    const SegmentInfo now = QUIRE_TRY(look_into(opened, info.name));
     return fail(Error({.code = removed.error().code(),
                        .operation = kRemove,
                        .subject = opened.path,
@@ -231,7 +232,7 @@ Result<void> remove_segment(const std::string& name, const RemoveOptions& option
     QUIRE_TRY(internal::secure_space(opened.file.get(), internal::kHeaderBytes, opened.path));
   }
   for (;;) {
-    const SegmentInfo info = look_into(opened, name);
+    const SegmentInfo info = QUIRE_TRY(look_into(opened, name));
     QUIRE_TRY(check_removable(info));
     if (info.condition == SegmentCondition::kOld) {
       return unlink_name(opened, name);  // Nobody alive can have it.

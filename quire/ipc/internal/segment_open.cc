@@ -18,6 +18,9 @@ namespace {
 constexpr const char* kOpen = "open segment";
 // How long a look at somebody else's work may be late: initialising takes about as long.
 constexpr int kSliceMs = 1;
+// As many turns as a few dozen others can cause by dying one after the other; beyond them the time
+// counts.
+constexpr int kAttemptsMax = 100;
 
 using Opened = std::shared_ptr<SegmentState>;
 
@@ -73,13 +76,15 @@ Result<void> Opener::claim(OwnedState from) {
   return {};
 }
 
-// What could not be made is not left lying about: nobody uses it, since it was never ready.
+// What could not be made is not left lying about: nobody uses it, since it was never ready. Where
+// it cannot be removed it is nobody's, for the next one to begin anew.
 void Opener::give_up(const ProcessTag& self) noexcept {
-  if (request_.name && has_name()) {
-    static_cast<void>(sys::unlink_at(*request_.name->directory, request_.name->name.c_str()));
-  }
+  const bool is_removed =
+      request_.name && has_name() &&
+      sys::unlink_at(*request_.name->directory, request_.name->name.c_str()).has_value();
   std::uint64_t expected = make_phase(SegmentPhase::kInitialising, self).word();
-  word().compare_exchange_strong(expected, make_phase(SegmentPhase::kRemoving, {}).word());
+  const SegmentPhase left = is_removed ? SegmentPhase::kRemoving : SegmentPhase::kInitialising;
+  word().compare_exchange_strong(expected, make_phase(left, {}).word());
 }
 
 Result<void> Opener::initialise(bool was_used) {
@@ -179,7 +184,11 @@ Result<Opened> Opener::run() {
     QUIRE_IPC_STEP("segment.open.header_allocated");
   }
   header_ = QUIRE_TRY(map_header(file_.get(), request_.path));
-  for (;;) {
+  for (int attempt = 0;; ++attempt) {
+    if (attempt > kAttemptsMax && std::chrono::steady_clock::now() >= request_.deadline) {
+      return fail(sys::to_error({ETIMEDOUT}, kOpen, request_.path,
+                                "its state changes all the time: look who writes there"));
+    }
     const Next next = QUIRE_TRY(step());
     if (next == Next::kGone) {
       return Opened();
@@ -251,9 +260,12 @@ Result<Removal> remove_segment(SegmentHeader& header, ParticipantTable* table, c
     }
     const auto unlinked = sys::unlink_at(*name.directory, name.name.c_str());
     QUIRE_IPC_STEP("segment.remove.unlinked");
-    header.state.store(make_phase(SegmentPhase::kRemoving, {}).word());
+    const bool has_gone = unlinked || unlinked.error().value == ENOENT;
+    const SegmentPhase kept =
+        mine == SegmentPhase::kRemoving ? SegmentPhase::kReady : SegmentPhase::kInitialising;
+    header.state.store(make_phase(has_gone ? SegmentPhase::kRemoving : kept, {}).word());
     QUIRE_IPC_STEP("segment.remove.done");
-    if (!unlinked && unlinked.error().value != ENOENT) {
+    if (!has_gone) {
       return fail(sys::to_error(unlinked.error(), "remove segment", path));
     }
     return Removal::kRemoved;

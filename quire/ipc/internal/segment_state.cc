@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <chrono>
 #include <cstring>
 
@@ -25,8 +26,16 @@ namespace {
 
 constexpr const char* kOpen = "open segment";
 
-std::uint64_t inode_of(const char* path) {
+// Whether an errno says that the kernel has no such thing or does not show it.
+bool is_not_shown(sys::Errno error) noexcept {
+  return error.value == ENOENT || error.value == EACCES || error.value == EPERM;
+}
+
+Result<std::uint64_t> inode_of(const char* path) {
   const auto status = sys::path_status(path, false);
+  if (!status && !is_not_shown(status.error())) {
+    return fail(sys::to_error(status.error(), kOpen, path));
+  }
   return status ? status->inode : 0;
 }
 
@@ -63,8 +72,8 @@ DirectoryEntry entry_of(const ObjectSpec& spec, const ObjectPlace& place) {
   return entry;
 }
 
-SegmentFacts facts_of(const Layout& layout, const ProcessTag& self, std::uint32_t generation) {
-  const Domain domain = own_domain();
+SegmentFacts facts_of(const Layout& layout, const ProcessTag& self, const Domain& domain,
+                      std::uint32_t generation) {
   return {.signature = layout.signature(),
           .size_bytes = layout.size_bytes(),
           .page_bytes = static_cast<std::uint32_t>(sys::os_page_size().bytes()),
@@ -141,11 +150,15 @@ std::string text_in(const char* bytes, std::size_t bytes_max) {
   return text;
 }
 
-Domain own_domain() {
+Result<Domain> own_domain() {
+  constexpr const char* kBootId = "/proc/sys/kernel/random/boot_id";
   Domain domain{.boot_id = {},
-                .pid_namespace = inode_of("/proc/self/ns/pid"),
-                .time_namespace = inode_of("/proc/self/ns/time")};
-  const auto text = sys::read_proc_file("/proc/sys/kernel/random/boot_id");
+                .pid_namespace = QUIRE_TRY(inode_of("/proc/self/ns/pid")),
+                .time_namespace = QUIRE_TRY(inode_of("/proc/self/ns/time"))};
+  const auto text = sys::read_proc_file(kBootId);
+  if (!text && !is_not_shown(text.error())) {
+    return fail(sys::to_error(text.error(), kOpen, kBootId));
+  }
   std::size_t digits = 0;
   for (const char c : text.value_or(std::string())) {
     if (std::isxdigit(static_cast<unsigned char>(c)) != 0 && digits < 2 * domain.boot_id.size()) {
@@ -160,6 +173,7 @@ Domain own_domain() {
 
 Result<void> write_segment(SegmentMemory& memory, const Layout& layout, const ProcessTag& self,
                            bool was_used) {
+  const Domain domain = QUIRE_TRY(own_domain());
   SegmentHeader& header = memory.header();
   const std::uint32_t generation = was_used ? std::max(header.facts.generation, 1U) + 1 : 1;
   header.facts.generation = generation;  // First: if we die, too, the next one counts us.
@@ -172,7 +186,7 @@ Result<void> write_segment(SegmentMemory& memory, const Layout& layout, const Pr
   header.version = kFormatVersion;
   header.magic = kMagic;
   QUIRE_IPC_STEP("segment.initialise.magic");
-  header.facts = facts_of(layout, self, generation);
+  header.facts = facts_of(layout, self, domain, generation);
   header.zero = {};
   QUIRE_IPC_STEP("segment.initialise.facts");
   for (std::size_t i = 0; i < layout.objects().size(); ++i) {
@@ -227,7 +241,7 @@ Result<void> check_form(const SegmentHeader& header, const std::string& path) {
 Result<void> check_match(int fd, const SegmentHeader& header, const Layout& layout,
                          const std::string& path) {
   const SegmentFacts facts = copy_facts(header);
-  const Domain own = own_domain();
+  const Domain own = QUIRE_TRY(own_domain());
   if (facts.boot_id != own.boot_id) {
     return fail(make_error(Errc::kChanged, kOpen, path,
                            "it was made before the machine was started",

@@ -27,6 +27,7 @@
 // Thread-safety: any thread of any process.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <string>
@@ -61,8 +62,9 @@ struct Domain {
 
   friend constexpr bool operator==(const Domain&, const Domain&) = default;
 };
-// What the kernel does not tell is zero.
-[[nodiscard]] Domain own_domain();
+// What this kernel does not have, or hides, is zero; what could not be asked is an error, since
+// zero would be believed for as long as the segment lives. Errors: EMFILE and its like.
+[[nodiscard]] Result<Domain> own_domain();
 
 // Everything but the state word; `was_used` when somebody began before.
 // REQUIRES: the state says that we initialise.

@@ -40,12 +40,11 @@ std::vector<T> read_array(const ReadBytes& read, std::size_t count, std::uint64_
   return all;
 }
 
-SegmentCondition condition_of(const HeaderCopy& header) noexcept {
+SegmentCondition condition_of(const HeaderCopy& header, const Domain& own) noexcept {
   const SegmentPhase phase = phase_of(OwnedState(header.state));
   if (phase == SegmentPhase::kBlank || phase == SegmentPhase::kInitialising) {
     return SegmentCondition::kUnfinished;
   }
-  const Domain own = own_domain();
   if (header.facts.boot_id != own.boot_id) {
     return SegmentCondition::kOld;
   }
@@ -119,7 +118,8 @@ void view_slots(const ReadBytes& read, const AskProcess& is_alive, SegmentInfo& 
 
 }  // namespace
 
-void view_segment(const ReadBytes& read, const AskProcess& is_alive, SegmentInfo& info) {
+void view_segment(const ReadBytes& read, const AskProcess& is_alive, const Domain& own,
+                  SegmentInfo& info) {
   const auto headers = read_array<HeaderCopy>(read, 1, 0);
   const bool is_empty = info.file_bytes == 0;
   if (headers.empty() || info.file_bytes < kHeaderBytes) {
@@ -129,7 +129,7 @@ void view_segment(const ReadBytes& read, const AskProcess& is_alive, SegmentInfo
   }
   const HeaderCopy& header = headers.front();
   const bool has_form = header.magic == kMagic || header.magic == std::array<char, 8>{};
-  const bool is_unfinished = condition_of(header) == SegmentCondition::kUnfinished;
+  const bool is_unfinished = condition_of(header, own) == SegmentCondition::kUnfinished;
   if (has_form && is_unfinished) {
     info.condition = SegmentCondition::kUnfinished;
     return;
@@ -139,7 +139,7 @@ void view_segment(const ReadBytes& read, const AskProcess& is_alive, SegmentInfo
     info.condition = SegmentCondition::kDamaged;
     return;
   }
-  info.condition = condition_of(header);
+  info.condition = condition_of(header, own);
   const AskProcess ask = info.condition == SegmentCondition::kElsewhere
                              ? [](const ProcessTag&) { return true; }
                              : is_alive;

@@ -14,6 +14,7 @@
 
 #include "quire/ipc/internal/process_tag.h"
 #include "quire/ipc/internal/segment_header.h"
+#include "quire/ipc/internal/segment_state.h"
 #include "quire/ipc/inventory.h"
 
 namespace quire::ipc::internal {
@@ -23,7 +24,8 @@ using ReadBytes = std::function<std::size_t(std::span<std::byte> into, std::uint
 // Whether that process lives.
 using AskProcess = std::function<bool(const ProcessTag&)>;
 
-// Fills everything of `info` that stands in the segment.
-void view_segment(const ReadBytes& read, const AskProcess& is_alive, SegmentInfo& info);
+// Fills everything of `info` that stands in the segment, for somebody in the domain `own`.
+void view_segment(const ReadBytes& read, const AskProcess& is_alive, const Domain& own,
+                  SegmentInfo& info);
 
 }  // namespace quire::ipc::internal
