@@ -62,6 +62,14 @@ Error corrupt(const ObjectRef& object, const char* operation) {
                     "close it on all sides, and make the segment anew");
 }
 
+Error overtaken(const ObjectRef& object, const char* operation) {
+  return Error({.code = std::make_error_code(std::errc::resource_unavailable_try_again),
+                .operation = operation,
+                .subject = subject_of(object),
+                .cause = "the writer was faster than every copy",
+                .remedy = "ask again, or let the writer pause"});
+}
+
 Error too_long(const ObjectRef& object, const char* operation, std::uint64_t length_bytes,
                std::uint64_t length_bytes_max) {
   return make_error(

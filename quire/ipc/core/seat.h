@@ -61,6 +61,7 @@ class Seat {
 // What the waiting forms of an operation return when they come back with nothing.
 [[nodiscard]] Error timed_out(const ObjectRef& object, const char* operation);
 [[nodiscard]] Error corrupt(const ObjectRef& object, const char* operation);
+[[nodiscard]] Error overtaken(const ObjectRef& object, const char* operation);
 [[nodiscard]] Error too_long(const ObjectRef& object, const char* operation,
                              std::uint64_t length_bytes, std::uint64_t length_bytes_max);
 

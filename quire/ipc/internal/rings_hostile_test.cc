@@ -13,7 +13,7 @@ namespace {
 using testing::FakePeers;
 using testing::test_seed;
 
-constexpr int kRounds = 20'000;
+constexpr int kRounds = 4'000;
 
 // Writes over some of the bytes that everybody shares: all of them, a word, or a bit.
 void scribble(std::span<std::byte> bytes, Prng& random) {
