@@ -11,7 +11,7 @@
 #include "quire/pager/internal/guardian_process.h"
 #include "quire/sys/byte_lock.h"
 #include "quire/sys/file.h"
-#include "quire/sys/lone_process.h"
+#include "quire/sys/process_identity.h"
 
 namespace quire {
 namespace internal {

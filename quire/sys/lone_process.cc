@@ -115,11 +115,4 @@ Outcome<void> reap_lone_process(int pid) noexcept {
   return reaped ? Outcome<void>() : tl::unexpected<Errno>(reaped.error());
 }
 
-Outcome<Descriptor> open_process(int pid) noexcept {
-  const Outcome<long> fd =
-      run(Call::kProcess, [&](const CallSite&) { return ::syscall(SYS_pidfd_open, pid, 0U); });
-  return fd ? Outcome<Descriptor>(Descriptor(static_cast<int>(*fd)))
-            : tl::unexpected<Errno>(fd.error());
-}
-
 }  // namespace quire::sys

@@ -28,7 +28,6 @@
 #include <cstddef>
 #include <span>
 
-#include "quire/sys/descriptor.h"
 #include "quire/sys/outcome.h"
 
 namespace quire::sys {
@@ -48,9 +47,5 @@ struct LoneProcessRequest {
 [[nodiscard]] Outcome<int> start_lone_process(const LoneProcessRequest& request) noexcept;
 // Waits for the end of one that this process has made, and reaps it. Blocks. Errors: ECHILD.
 Outcome<void> reap_lone_process(int pid) noexcept;
-
-// A descriptor that is readable once the process has ended. Close-on-exec.
-// Errors: ESRCH when there is no such process; ENOSYS before 5.3; EPERM, EMFILE.
-[[nodiscard]] Outcome<Descriptor> open_process(int pid) noexcept;
 
 }  // namespace quire::sys

@@ -19,6 +19,7 @@
 #include "quire/sys/fork.h"
 #include "quire/sys/internal/inherited_memory.h"
 #include "quire/sys/memory.h"
+#include "quire/sys/process_identity.h"
 #include "quire/sys/socket.h"
 #include "quire/sys/socket_io.h"
 #include "quire/testing/process.h"

@@ -15,6 +15,7 @@
 #include "quire/sys/lone_process.h"
 #include "quire/sys/memfd.h"
 #include "quire/sys/memory.h"
+#include "quire/sys/process_identity.h"
 #include "quire/sys/signals.h"
 #include "quire/sys/socket.h"
 #include "quire/sys/socket_io.h"
