@@ -112,6 +112,22 @@ TEST_P(PagerResidencyTest, PinsHoldUntilTheLastOneGoes) {
   EXPECT_EQ(area.pin({16 * kGranule, 1}).error().code(), Errc::kOutOfRange);
 }
 
+// Goal:   windows that were read ahead, and wait for their reader behind what is pinned, do not
+// keep
+//         a pin that cannot fit waiting.
+// Method: a read-only area and room for several of them, pinned as a stream.
+TEST_P(PagerResidencyTest, PinLargerThanTheBudgetIsRefusedAlsoBehindWhatWasReadAhead) {
+  const std::string path = map_random(4_MiB).name();
+  Pager pager({.memory_bytes = 2_MiB, .fault_path = GetParam()});
+  const PagedArea area = pager.map(path).value();
+  for (int round = 0; round < 3; ++round) {
+    const auto refused = area.pin({});
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().code(), Errc::kLimit);
+    EXPECT_EQ(area.resident().value().pinned_bytes, 0U);
+  }
+}
+
 // Goal:   a pin that cannot fit is an Error that leaves nothing pinned; the area goes on working.
 TEST_P(PagerResidencyTest, PinLargerThanTheBudgetIsRefusedAndLeavesNothingBehind) {
   const WritablePagedArea area = map_random(4_MiB);

@@ -2,7 +2,6 @@
 #include "quire/pager/internal/evictor.h"
 
 #include <algorithm>
-#include <functional>
 
 #include "quire/base/check.h"
 #include "quire/pager/internal/area_state.h"
@@ -373,7 +372,10 @@ bool Evictor::is_all_pinned() noexcept {
   const auto is_pinned = [](const AreaState&, std::uint64_t, GranuleWord word) {
     return word.pins() > 0;
   };
-  return any_granule(is_pinned) && !any_granule(std::not_fn(is_pinned));
+  const auto is_evictable = [](const AreaState&, std::uint64_t, GranuleWord word) {
+    return word.pins() == 0 && word.state() != GranuleState::kHeld;
+  };
+  return any_granule(is_pinned) && !any_granule(is_evictable);
 }
 
 PolicyStats Evictor::stats() noexcept {

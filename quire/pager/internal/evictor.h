@@ -79,7 +79,8 @@ class Evictor final : private PageHost {
   // granule a call. O(resident).
   enum class LastRoom : std::uint8_t { kMade, kComing /* Under way: look again. */, kNone };
   [[nodiscard]] LastRoom make_last_room() noexcept;
-  // Whether there are pages, and every one of every area is pinned: no waiting makes room.
+  // Whether there are pages, and every one of every area is pinned, but for what was read ahead and
+  // waits for its reader: no waiting makes room, only make_last_room().
   [[nodiscard]] bool is_all_pinned() noexcept;
   // Evicts one granule that begin_evict() or begin_discard() was won for.
   void evict_one(AreaState& area, std::uint64_t index) noexcept;

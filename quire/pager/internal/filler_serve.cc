@@ -188,8 +188,14 @@ Served Filler::take_room(AreaState& area, Patience& patience, std::error_code& c
   }
   core_.service->wake();
   if (room.dirty == 0 && core_.evictor.is_all_pinned()) {
-    cause = make_error_code(Errc::kLimit);
-    return Served::kFailed;
+    const Evictor::LastRoom last = core_.evictor.make_last_room();
+    if (last == Evictor::LastRoom::kMade) {
+      return Served::kServed;
+    }
+    if (last == Evictor::LastRoom::kNone) {
+      cause = make_error_code(Errc::kLimit);
+      return Served::kFailed;
+    }
   }
   core_.counters.credit_waits.add();
   // Either makes room: credits given back, or pages that became clean.
