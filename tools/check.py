@@ -242,7 +242,7 @@ def stage_tidy(stage, _):
 
 
 def stage_format(stage, _):
-    sources = our_files(lambda path: path.endswith((".h", ".cc")))
+    sources = our_files(lambda path: path.endswith((".h", ".cc", ".c")))
     stage.expect("clang-format-19", ["clang-format-19", "--dry-run", "-Werror", *sources])
     stage.expect("shellcheck", ["shellcheck", *our_files(is_shell_script)])
 

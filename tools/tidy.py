@@ -17,7 +17,8 @@ from functools import cached_property
 
 # The floors of docs/ARCHITECTURE.md. An include goes to a lower number or stays in its folder.
 FLOORS = {"base": 0, "sys": 1, "policy": 1, "sim": 1, "map": 2, "io": 2, "cache": 3, "journal": 3,
-          "transfer": 3, "ipc": 3, "pager": 4, "tracked": 4, "compare": 5, "cli": 6, "preload": 6}
+          "transfer": 3, "ipc": 3, "pager": 4, "tracked": 4, "c": 5, "compare": 5,
+          "cli": 6, "preload": 6}
 # Folders whose every header a user gets with quire/quire.h. What stands between them and the kernel
 # (sys, policy, cache) comes along where it is needed.
 UMBRELLA_FOLDERS = {"base", "map", "io", "journal", "transfer", "ipc", "pager", "tracked"}
@@ -34,8 +35,10 @@ RATCHET = "tools/length_ratchet.txt"
 
 SKIPPED_FOLDERS = {".git", "build", ".cache", "__pycache__"}
 SOURCE_SUFFIXES = (".h", ".cc")
-TEXT_SUFFIXES = SOURCE_SUFFIXES + (".py", ".sh", ".cmake", ".md", ".txt", ".json", ".in", ".yml")
-CODE_SUFFIXES = SOURCE_SUFFIXES + (".py", ".sh", ".cmake")
+C_SUFFIX = ".c"  # Tests and examples of the C API: C has other words, but the same form.
+TEXT_SUFFIXES = SOURCE_SUFFIXES + (C_SUFFIX, ".py", ".sh", ".cmake", ".md", ".txt", ".json", ".in",
+                                   ".yml")
+CODE_SUFFIXES = SOURCE_SUFFIXES + (C_SUFFIX, ".py", ".sh", ".cmake")
 
 # Files that break a rule by their nature, each with its reason.
 ALLOWED = {
@@ -112,6 +115,10 @@ class File:
         return self.name.endswith(SOURCE_SUFFIXES)
 
     @property
+    def is_c(self):
+        return self.name.endswith(C_SUFFIX)
+
+    @property
     def is_script(self):
         return self.text.startswith("#!")
 
@@ -124,7 +131,7 @@ class File:
     def is_for_tests(self):
         """Tests, fuzzers, benchmarks, examples and their helpers."""
         return (self.path.startswith(("tests/", "bench/", "examples/", "quire/testing/")) or
-                re.search(r"_(test|fuzz|bench)\.(cc|h)$", self.name) is not None)
+                re.search(r"_(test|fuzz|bench)\.(cc|c|h)$", self.name) is not None)
 
 
 class Tree:
@@ -183,7 +190,7 @@ def check_arrow(tree, file, line, include):
 
 def check_includes(tree):
     """Arrows point down; one form of path; internal headers stay in; only sys knows the kernel."""
-    for file in filter(lambda f: f.is_source, tree.files):
+    for file in filter(lambda f: f.is_source or f.is_c, tree.files):
         for line, include, is_quoted in file.includes:
             if file.folder is not None:
                 check_arrow(tree, file, line, include)
@@ -215,7 +222,7 @@ def check_opening(tree):
     """SPDX line first; a header is a chapter; policies name their paper."""
     for file in filter(lambda f: f.is_code, tree.files):
         first = file.lines[1] if file.is_script and len(file.lines) > 1 else file.lines[0]
-        mark = "//" if file.is_source else "#"
+        mark = "//" if file.is_source or file.is_c else "#"
         if first != f"{mark} SPDX-License-Identifier: Apache-2.0":
             tree.report(file, 1, "spdx", f"start with `{mark} SPDX-License-Identifier: Apache-2.0`")
         if file.name.endswith(".h"):
@@ -266,11 +273,11 @@ def check_dead_files(tree):
     """Every source is built, every header included, every script and page mentioned."""
     cmake = {os.path.dirname(file.path): file.text for file in tree.files
              if file.name == "CMakeLists.txt"}
-    included = {(include, file.path) for file in tree.files if file.is_source
+    included = {(include, file.path) for file in tree.files if file.is_source or file.is_c
                 for _, include, _ in file.includes if file.path != "quire/quire.h"}
     includers = {include for include, path in included if include != path}
     for file in tree.files:
-        if file.name.endswith(".cc") and not is_built(file, cmake):
+        if file.name.endswith((".cc", C_SUFFIX)) and not is_built(file, cmake):
             tree.report(file, 1, "dead-file", "no CMakeLists.txt builds it; list it or delete it")
         elif (file.name.endswith(".h") and file.path != "quire/quire.h" and
               not includers & {file.path, file.name}):
@@ -281,14 +288,15 @@ def check_dead_files(tree):
 
 
 def is_built(file, cmake):
-    """Listed by name, or by stem where the CMakeLists.txt appends .cc to a list of stems."""
+    """Listed by name, or by stem where the CMakeLists.txt appends the suffix to a list of stems."""
     folder = os.path.dirname(file.path)
-    stem = file.name[:-len(".cc")]
+    stem, suffix = os.path.splitext(file.name)
     while True:
         text = cmake.get(folder, "")
         if re.search(rf"(?<![\w-]){re.escape(file.name)}\b", text):
             return True
-        if "}.cc" in text and re.search(rf"(?<![\w-]){re.escape(stem)}(?![\w-])", text):
+        is_in_list = re.search(rf"\}}{re.escape(suffix)}\b", text) is not None
+        if is_in_list and re.search(rf"(?<![\w-]){re.escape(stem)}(?![\w-])", text):
             return True
         if not folder:
             return False
@@ -338,7 +346,8 @@ def read_ratchet(tree):
 def check_length(tree):
     """Long files may only shrink."""
     allowed = read_ratchet(tree)
-    for file in filter(lambda f: f.name.endswith(SOURCE_SUFFIXES + (".py",)), tree.files):
+    for file in filter(lambda f: f.name.endswith(SOURCE_SUFFIXES + (C_SUFFIX, ".py")),
+                       tree.files):
         count, limit = line_count(file), lines_max(file)
         if count > max(limit, allowed.get(file.path, 0)):
             tree.report(file, count, "length", f"{count} lines; "

@@ -227,6 +227,14 @@ class TidyTest(unittest.TestCase):
             "quire/base/CMakeLists.txt":
             CMAKE + "quire_floor(base SOURCES a.cc a_test.cc ab.cc)\n"})
 
+    def test_a_source_in_c_is_a_source_too(self):
+        self.expect_all({("quire/base/b.c", 1, "dead-file"), ("quire/base/b.c", 1, "spdx")},
+                        {"quire/base/b.c": "// NULL is a word of C.\n"})
+        self.expect_all({("quire/base/b_test.c", 2, "arrow")}, {
+            "quire/base/b_test.c": SPDX + '#include "quire/sys/s.h"\n#include <unistd.h>\n',
+            "quire/base/CMakeLists.txt":
+            CMAKE + "quire_floor(base SOURCES a.cc a_test.cc b_test.c)\n"})
+
     def test_a_list_of_stems_builds_its_sources(self):
         self.expect_all(set(), {
             "examples/one.cc": SPDX, "examples/CMakeLists.txt": CMAKE +
