@@ -16,6 +16,9 @@ set(QUIRE_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize=: address,unde
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS OFF)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
@@ -30,12 +33,15 @@ endif()
 # Everything of ours is compiled with these; nothing of them reaches a user of the library.
 add_library(quire_build_flags INTERFACE)
 target_compile_options(quire_build_flags INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor -Wold-style-cast
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+  $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor -Wold-style-cast>
+  $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes>
   $<$<BOOL:${QUIRE_WARNINGS_AS_ERRORS}>:-Werror>
   # gcc 12, optimising, sees overlaps in std::string::operator= and uninitialised members in what a
   # std::optional or tl::expected does not hold. Both are wrong; clang and the sanitizers stay on.
-  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict -Wno-maybe-uninitialized>
-  $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety -Wno-gnu-statement-expression-from-macro-expansion>)
+  $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict -Wno-maybe-uninitialized>
+  $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-Wthread-safety>
+  $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-Wno-gnu-statement-expression-from-macro-expansion>)
 target_compile_definitions(quire_build_flags INTERFACE
   _GNU_SOURCE _FILE_OFFSET_BITS=64 $<$<BOOL:${QUIRE_SLOW_CHECKS}>:QUIRE_SLOW_CHECKS>)
 if(QUIRE_SANITIZE)
