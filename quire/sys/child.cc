@@ -31,6 +31,21 @@ ProcessUsage to_usage(const rusage& raw) noexcept {
           .major_faults = static_cast<std::uint64_t>(raw.ru_majflt)};
 }
 
+ChildEnd to_end(int status, const rusage& raw) noexcept {
+  ChildEnd end{.exit_code = std::nullopt, .signal = 0, .usage = to_usage(raw)};
+  if (WIFEXITED(status)) {
+    end.exit_code = WEXITSTATUS(status);
+  } else {
+    end.signal = WTERMSIG(status);
+  }
+  return end;
+}
+
+Outcome<void> send(int pid, int signal) noexcept {
+  QUIRE_CHECK_GE(pid, 0);
+  return run_void(Call::kProcess, [&] { return ::kill(pid, signal); });
+}
+
 [[noreturn]] void run_child(pid_t parent, Child::Work work, void* argument) noexcept {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) {
@@ -67,27 +82,37 @@ Child::~Child() {
 }
 
 Outcome<void> Child::kill() noexcept {
-  QUIRE_CHECK_GE(pid_, 0);
-  return run_void(Call::kProcess, [&] { return ::kill(pid_, SIGKILL); });
+  return send(pid_, SIGKILL);
+}
+
+Outcome<void> Child::stop() noexcept {
+  return send(pid_, SIGSTOP);
+}
+
+Outcome<void> Child::go_on() noexcept {
+  return send(pid_, SIGCONT);
 }
 
 Outcome<ChildEnd> Child::wait() noexcept {
   QUIRE_CHECK_GE(pid_, 0);
   int status = 0;
   rusage raw{};
-  const Outcome<pid_t> reaped =
-      run(Call::kProcess, [&](const CallSite&) { return ::wait4(pid_, &status, 0, &raw); });
-  if (!reaped) {
-    return tl::unexpected<Errno>(reaped.error());
+  QUIRE_TRY(run(Call::kProcess, [&](const CallSite&) { return ::wait4(pid_, &status, 0, &raw); }));
+  pid_ = -1;
+  return to_end(status, raw);
+}
+
+Outcome<std::optional<ChildEnd>> Child::try_wait() noexcept {
+  QUIRE_CHECK_GE(pid_, 0);
+  int status = 0;
+  rusage raw{};
+  const pid_t reaped = QUIRE_TRY(
+      run(Call::kProcess, [&](const CallSite&) { return ::wait4(pid_, &status, WNOHANG, &raw); }));
+  if (reaped == 0) {
+    return std::optional<ChildEnd>();
   }
   pid_ = -1;
-  ChildEnd end{.exit_code = std::nullopt, .signal = 0, .usage = to_usage(raw)};
-  if (WIFEXITED(status)) {
-    end.exit_code = WEXITSTATUS(status);
-  } else {
-    end.signal = WTERMSIG(status);
-  }
-  return end;
+  return std::optional(to_end(status, raw));
 }
 
 bool process_exists(int pid) noexcept {

@@ -57,8 +57,14 @@ class Child {
   [[nodiscard]] int pid() const noexcept { return pid_; }
   // SIGKILL. REQUIRES: neither reaped nor abandoned.
   Outcome<void> kill() noexcept;
+  // SIGSTOP: it does nothing until it is told to go on, by SIGCONT; a kill() ends it all the same.
+  // REQUIRES: as kill().
+  Outcome<void> stop() noexcept;
+  Outcome<void> go_on() noexcept;
   // Waits for the end and reaps it. Blocks. REQUIRES: not reaped.
   Outcome<ChildEnd> wait() noexcept;
+  // The same without waiting: nothing while it runs, or is stopped. REQUIRES: not reaped.
+  Outcome<std::optional<ChildEnd>> try_wait() noexcept;
   // Leaves it unreaped: for one that was killed and does not go, since it waits for a device.
   void abandon() noexcept { pid_ = -1; }
 

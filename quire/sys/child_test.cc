@@ -7,6 +7,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <fstream>
+#include <optional>
+#include <string>
 
 #include "quire/sys/call.h"
 #include "quire/sys/process.h"
@@ -41,6 +44,17 @@ int wait_for_ever(void* /*argument*/) {
   }
 }
 
+// Waits until /proc says so: 'T' stopped, 'S' asleep.
+void wait_for_state(int pid, char state) {
+  char now = '?';
+  while (now != state) {
+    std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
+    std::string text;
+    ASSERT_TRUE(std::getline(stat, text));
+    now = text.at(text.rfind(')') + 2);
+  }
+}
+
 TEST(ChildTest, WhatTheFunctionReturnsIsTheExitCode) {
   int number = 42;
   Child child = Child::start(return_number, &number).value();
@@ -48,6 +62,29 @@ TEST(ChildTest, WhatTheFunctionReturnsIsTheExitCode) {
   const ChildEnd end = child.wait().value();
   EXPECT_EQ(end.exit_code, 42);
   EXPECT_EQ(end.signal, 0);
+}
+
+TEST(ChildTest, OneThatIsStoppedHasNotEndedAndCanStillBeKilled) {
+  Child child = Child::start(wait_for_ever, nullptr).value();
+  EXPECT_FALSE(child.try_wait().value().has_value());
+  ASSERT_TRUE(child.stop());
+  wait_for_state(child.pid(), 'T');
+  EXPECT_FALSE(child.try_wait().value().has_value());
+  ASSERT_TRUE(child.go_on());
+  wait_for_state(child.pid(), 'S');
+  ASSERT_TRUE(child.stop());
+  ASSERT_TRUE(child.kill());
+  EXPECT_EQ(child.wait().value().signal, SIGKILL);
+}
+
+TEST(ChildTest, AnEndIsFoundWithoutWaitingForIt) {
+  int number = 7;
+  Child child = Child::start(return_number, &number).value();
+  std::optional<ChildEnd> end;
+  while (!end) {
+    end = child.try_wait().value();
+  }
+  EXPECT_EQ(end->exit_code, 7);
 }
 
 TEST(ChildTest, UsageCountsTheFaultsOfTheChildAlone) {
