@@ -39,6 +39,7 @@
 #include "quire/io/io_task.h"
 #include "quire/io/records.h"
 #include "quire/io/store.h"
+#include "quire/ipc/chaos.h"
 #include "quire/ipc/blackboard.h"
 #include "quire/ipc/broadcast.h"
 #include "quire/ipc/core/broadcast_core.h"

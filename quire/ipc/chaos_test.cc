@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quire/ipc/chaos.h"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "quire/ipc/internal/chaos_channel.h"
+#include "quire/ipc/internal/chaos_lock.h"
+#include "quire/ipc/internal/chaos_referee.h"
+#include "quire/ipc/spsc_ring.h"
+#include "quire/testing/seed.h"
+
+namespace quire::ipc {
+namespace {
+
+using internal::ChannelGame;
+using internal::ChaosChannel;
+using internal::ChaosGames;
+using internal::ChaosLock;
+using internal::ChaosLockKind;
+using internal::ChaosMessage;
+using internal::ChaosReader;
+using internal::ChaosReferee;
+using internal::ChaosWriter;
+using internal::LockGame;
+using internal::PermitGame;
+using ::testing::AssertionFailure;
+using ::testing::AssertionResult;
+using ::testing::AssertionSuccess;
+
+// Short enough for a test, and far more than what any mutant needs.
+constexpr double kMutantSeconds = 60;
+
+std::size_t open_descriptors() {
+  const std::filesystem::directory_iterator all("/proc/self/fd");
+  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
+AssertionResult has_no_children() {
+  return waitpid(-1, nullptr, WNOHANG) == -1 && errno == ECHILD ? AssertionSuccess()
+                                                                : AssertionFailure();
+}
+
+TEST(ChaosTest, EveryStructureKeepsItsPromises) {
+  const std::size_t descriptors = open_descriptors();
+  const ChaosReport report = run_chaos({.seconds = 3, .seed = testing::test_seed()}).value();
+  for (const std::string& violation : report.violations) {
+    ADD_FAILURE() << violation;
+  }
+  ASSERT_EQ(report.structures.size(), chaos_structures().size());
+  for (const ChaosTally& tally : report.structures) {
+    EXPECT_GT(tally.finished, 0U) << tally.name;
+    EXPECT_GT(tally.kills, 0U) << tally.name;
+    EXPECT_GT(tally.stops, 0U) << tally.name;
+  }
+  EXPECT_FALSE(report.was_stopped);
+  EXPECT_TRUE(has_no_children());
+  EXPECT_EQ(open_descriptors(), descriptors);
+}
+
+TEST(ChaosTest, OnlyWhatIsNamedIsTriedAndAnUnknownNameIsRefused) {
+  const ChaosReport report = run_chaos({.seconds = 0.1, .only = {"mutex"}}).value();
+  ASSERT_EQ(report.structures.size(), 1U);
+  EXPECT_EQ(report.structures.front().name, "mutex");
+  const auto refused = run_chaos({.only = {"abacus"}});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Errc::kOutOfRange);
+  EXPECT_NE(refused.error().remedy().find("mpsc-ring"), std::string::npos);
+}
+
+TEST(ChaosTest, AStopEndsItEarlyAndTheBooksAreAuditedAllTheSame) {
+  bool has_told = false;
+  const ChaosReport report =
+      run_chaos(
+          {.seconds = 3600,
+           .only = {"spsc-ring"},
+           .should_stop = [&] { return has_told; },
+           .tell = [&](const ChaosProgress& progress) { has_told = progress.finished > 100; }})
+          .value();
+  EXPECT_TRUE(report.was_stopped);
+  EXPECT_TRUE(report.violations.empty());
+  EXPECT_GT(report.structures.front().finished, 100U);
+  EXPECT_TRUE(has_no_children());
+}
+
+// --- Structures that break a promise, each in its own way ---------------------------------------
+
+struct Object {
+  std::array<std::byte, 200> bytes;
+};
+using Ring = SpscRing<Object>;
+
+class GoodWriter : public ChaosWriter {
+ public:
+  explicit GoodWriter(Ring::Writer opened) : writer(std::move(opened)) {}
+  Result<void> send(const ChaosMessage& message, const WaitOptions& options) override {
+    QUIRE_TRY(writer.wait(options));
+    message.write_to(writer.reserve().front().bytes);
+    writer.commit();
+    return {};
+  }
+
+  Ring::Writer writer;
+};
+
+class GoodReader : public ChaosReader {
+ public:
+  explicit GoodReader(Ring::Reader opened) : reader(std::move(opened)) {}
+  Result<std::span<const std::byte>> receive(const WaitOptions& options) override {
+    QUIRE_TRY(reader.wait(options));
+    return reader.peek().front().bytes;
+  }
+  void release() override { reader.release(); }
+  bool is_idle() override { return reader.peek().empty(); }
+  bool is_sound() override { return !reader.is_corrupt(); }
+
+  Ring::Reader reader;
+};
+
+template <typename Writer, typename Reader>
+ChaosChannel channel_of() {
+  return {.name = "mutant",
+          .object = [](const std::string& name) { return Ring::object(name, {.capacity = 8}); },
+          .open_writer = [](const Segment& segment,
+                            const std::string& name) -> Result<std::unique_ptr<ChaosWriter>> {
+            return std::make_unique<Writer>(QUIRE_TRY(Ring::writer(segment, name)));
+          },
+          .open_reader = [](const Segment& segment,
+                            const std::string& name) -> Result<std::unique_ptr<ChaosReader>> {
+            return std::make_unique<Reader>(QUIRE_TRY(Ring::reader(segment, name)));
+          }};
+}
+
+ChaosOptions mutant_options() {
+  return {.seconds = kMutantSeconds,
+          .seed = testing::test_seed(),
+          .pause = std::chrono::milliseconds(1)};
+}
+
+// The first violation; "" when there was none.
+template <typename Game, typename... Arguments>
+std::string caught(const ChaosOptions& options, Arguments&&... arguments) {
+  ChaosGames games;
+  games.push_back(std::make_unique<Game>(std::forward<Arguments>(arguments)...));
+  const ChaosReport report = ChaosReferee::make(options, std::move(games)).value().run().value();
+  EXPECT_TRUE(has_no_children());
+  return report.violations.empty() ? "" : report.violations.front();
+}
+
+template <typename Writer, typename Reader>
+std::string caught_channel() {
+  return caught<ChannelGame>(mutant_options(), channel_of<Writer, Reader>());
+}
+
+#define EXPECT_SAYS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
+
+TEST(ChaosMutantTest, TheRingThatTheMutantsAreMadeOfIsGood) {
+  ChaosOptions options = mutant_options();
+  options.seconds = 1;
+  const auto good = channel_of<GoodWriter, GoodReader>();
+  EXPECT_EQ(caught<ChannelGame>(options, good), "");
+}
+
+class PublishesBeforeTheCopy : public GoodWriter {
+ public:
+  using GoodWriter::GoodWriter;
+  Result<void> send(const ChaosMessage& message, const WaitOptions& options) override {
+    QUIRE_TRY(writer.wait(options));
+    const std::span<std::byte> bytes = writer.reserve().front().bytes;
+    writer.commit();
+    message.write_to(bytes);
+    return {};
+  }
+};
+
+TEST(ChaosMutantTest, AMessageThatIsPublishedBeforeItIsCopiedIsNoticed) {
+  const std::string said = caught_channel<PublishesBeforeTheCopy, GoodReader>();
+  EXPECT_SAYS(said, "mutant: ");  // Torn, or still the one that was there before.
+}
+
+class ReleasesBeforeUse : public GoodReader {
+ public:
+  using GoodReader::GoodReader;
+  Result<std::span<const std::byte>> receive(const WaitOptions& options) override {
+    QUIRE_TRY(reader.wait(options));
+    copy_ = reader.peek().front();
+    reader.release();
+    std::this_thread::yield();
+    return copy_.bytes;
+  }
+  void release() override {}
+
+ private:
+  Object copy_;
+};
+
+TEST(ChaosMutantTest, AMessageThatIsReleasedBeforeItIsUsedIsLostWithItsReader) {
+  const std::string said = caught_channel<GoodWriter, ReleasesBeforeUse>();
+  EXPECT_SAYS(said, "was acknowledged");
+}
+
+class DropsWhenFull : public GoodWriter {
+ public:
+  using GoodWriter::GoodWriter;
+  Result<void> send(const ChaosMessage& message, const WaitOptions& /*options*/) override {
+    if (auto room = writer.reserve(); !room.empty()) {
+      message.write_to(room.front().bytes);
+      writer.commit();
+    }
+    return {};
+  }
+};
+
+TEST(ChaosMutantTest, AnAcknowledgedMessageThatNeverComesIsALoss) {
+  const std::string said = caught_channel<DropsWhenFull, GoodReader>();
+  EXPECT_SAYS(said, "was acknowledged");
+}
+
+class SendsTwice : public GoodWriter {
+ public:
+  using GoodWriter::GoodWriter;
+  Result<void> send(const ChaosMessage& message, const WaitOptions& options) override {
+    QUIRE_TRY(GoodWriter::send(message, options));
+    return message.number % 100 == 0 ? GoodWriter::send(message, options) : Result<void>();
+  }
+};
+
+TEST(ChaosMutantTest, AMessageThatComesTwiceIsNoticed) {
+  const std::string said = caught_channel<SendsTwice, GoodReader>();
+  EXPECT_SAYS(said, "had come and been released");
+}
+
+class Crashes : public GoodReader {
+ public:
+  using GoodReader::GoodReader;
+  void release() override {
+    std::signal(SIGSEGV, SIG_DFL);
+    static_cast<void>(std::raise(SIGSEGV));
+  }
+};
+
+TEST(ChaosMutantTest, ACrashIsTold) {
+  const std::string said = caught_channel<GoodWriter, Crashes>();
+  EXPECT_SAYS(said, "reader was ended by SIGSEGV, which we did not send");
+}
+
+class SleepsForEver : public GoodReader {
+ public:
+  using GoodReader::GoodReader;
+  Result<std::span<const std::byte>> receive(const WaitOptions& /*options*/) override {
+    for (;;) {
+      pause();
+    }
+  }
+};
+
+TEST(ChaosMutantTest, WhoHangsIsNamedWithWhoIsWaitingBesideHim) {
+  ChaosOptions options = mutant_options();
+  options.hang_after = std::chrono::milliseconds(500);
+  options.pause = std::chrono::hours(1);  // A process that is replaced has not hung for long.
+  const auto channel = channel_of<GoodWriter, SleepsForEver>();
+  const std::string said = caught<ChannelGame>(options, channel);
+  EXPECT_SAYS(said, "writer 0 (pid ");
+  EXPECT_SAYS(said, "is sending, or waiting for room since");
+  EXPECT_SAYS(said, "reader (pid ");
+  EXPECT_SAYS(said, "is waiting for a message since");
+}
+
+// Recovery left out: a word that a dead owner leaves behind.
+class ForgetsTheDead : public ChaosLock {
+ public:
+  explicit ForgetsTheDead(const ObjectRef& object)
+      : object_(object), word_(*reinterpret_cast<std::atomic<int>*>(object_.bytes().data())) {}
+  Result<Ownership> lock(const WaitOptions& /*options*/) override {
+    for (int free = 0; !word_.compare_exchange_strong(free, 1); free = 0) {
+      std::this_thread::yield();
+    }
+    return Ownership::kClean;
+  }
+  Result<void> mark_consistent() override { return {}; }
+  Result<void> unlock() override {
+    word_ = 0;
+    return {};
+  }
+
+ private:
+  ObjectRef object_;
+  std::atomic<int>& word_;
+};
+
+class KeepsNobodyOut : public ForgetsTheDead {
+ public:
+  using ForgetsTheDead::ForgetsTheDead;
+  Result<Ownership> lock(const WaitOptions& /*options*/) override { return Ownership::kClean; }
+};
+
+template <typename Lock>
+ChaosLockKind word_lock() {
+  return {.name = "mutant",
+          .object =
+              [](const std::string& name) {
+                return ObjectSpec{.name = name, .signature = "word", .size_bytes = 64};
+              },
+          .open = [](const Segment& segment,
+                     const std::string& name) -> Result<std::unique_ptr<ChaosLock>> {
+            return std::make_unique<Lock>(QUIRE_TRY(segment.find(name, ObjectKind::kUser, "word")));
+          }};
+}
+
+TEST(ChaosMutantTest, ALockThatADeadOwnerKeepsHangsTheOthers) {
+  ChaosOptions options = mutant_options();
+  options.hang_after = std::chrono::milliseconds(500);
+  // All of them are replaced now and then, but far from every half second.
+  options.pause = std::chrono::milliseconds(400);
+  const std::string said = caught<LockGame>(options, word_lock<ForgetsTheDead>());
+  EXPECT_SAYS(said, "is waiting for the lock since");
+}
+
+TEST(ChaosMutantTest, ALockThatKeepsNobodyOutIsNoticed) {
+  const std::string said = caught<LockGame>(mutant_options(), word_lock<KeepsNobodyOut>());
+  EXPECT_FALSE(said.empty());
+}
+
+// The library's, but for what it says after a death.
+class HidesTheDeath : public ChaosLock {
+ public:
+  explicit HidesTheDeath(Mutex mutex) : mutex_(std::move(mutex)) {}
+  Result<Ownership> lock(const WaitOptions& options) override {
+    if (QUIRE_TRY(mutex_.lock(options)) == Ownership::kOwnerDied) {
+      QUIRE_TRY(mutex_.mark_consistent());
+    }
+    return Ownership::kClean;
+  }
+  Result<void> mark_consistent() override { return {}; }
+  Result<void> unlock() override { return mutex_.unlock(); }
+
+ private:
+  Mutex mutex_;
+};
+
+TEST(ChaosMutantTest, ADeathInsideThatNobodyIsToldOfIsNoticed) {
+  ChaosLockKind kind = internal::chaos_mutex();
+  kind.open = [](const Segment& segment,
+                 const std::string& name) -> Result<std::unique_ptr<ChaosLock>> {
+    return std::make_unique<HidesTheDeath>(QUIRE_TRY(Mutex::open(segment, name)));
+  };
+  const std::string said = caught<LockGame>(mutant_options(), kind);
+  EXPECT_SAYS(said, "was not told of a death");
+}
+
+// --- Messages ------------------------------------------------------------------------------------
+
+TEST(ChaosMessageTest, EveryByteOfAMessageCounts) {
+  const ChaosMessage message{.writer = 3, .number = 77, .acknowledged_before = 75};
+  for (const std::size_t length : {32U, 33U, 39U, 40U, 100U}) {
+    std::vector<std::byte> bytes(length);
+    message.write_to(bytes);
+    const auto read = ChaosMessage::read_from(bytes);
+    ASSERT_TRUE(read.has_value());
+    EXPECT_EQ(read->writer, 3U);
+    EXPECT_EQ(read->number, 77U);
+    EXPECT_EQ(read->acknowledged_before, 75U);
+    for (std::size_t at = 0; at < length; ++at) {
+      bytes[at] ^= std::byte{1};
+      EXPECT_FALSE(ChaosMessage::read_from(bytes)) << at;
+      bytes[at] ^= std::byte{1};
+    }
+    bytes.pop_back();
+    EXPECT_FALSE(ChaosMessage::read_from(bytes));
+  }
+}
+
+}  // namespace
+}  // namespace quire::ipc
