@@ -6,13 +6,15 @@
 #   run.sh install PREFIX BUILD_DIR     installs and looks at what came
 #   run.sh cmake PREFIX WORK CXX        find_package(quire) in a project of its own
 #   run.sh pkgconfig PREFIX WORK CXX    the same program by pkg-config alone, by every compiler
+#   run.sh c PREFIX WORK CC             both in C: static and shared, where no C++ compiler is known
 #   run.sh headers PREFIX CXX           every installed header compiles alone, without a warning
 #   run.sh embed SOURCE WORK CXX        add_subdirectory(): configures, and drags in nothing of ours
 set -euo pipefail
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
-readonly consumer=$here/consumer
+readonly consumer=$here/consumer consumer_c=$here/consumer_c
 readonly warnings=(-std=c++20 -Wall -Wextra -Wpedantic -Werror)
+readonly warnings_c=(-std=c11 -Wall -Wextra -Wpedantic -Wstrict-prototypes -Werror)
 
 fail() {
   printf 'package: %s\n' "$1" >&2
@@ -43,6 +45,7 @@ step_install() {
   fresh "$prefix"
   cmake --install "$build" --prefix "$prefix" > /dev/null
   for file in bin/quire include/quire/quire.h include/quire/map/mapping.h \
+      include/quire/c/quire.h \
       share/man/man1/quire.1 share/bash-completion/completions/quire; do
     [[ -s $prefix/$file ]] || fail "$file was not installed"
   done
@@ -77,6 +80,34 @@ step_pkgconfig() {
       printf 'used by %s\n' "$other"
     fi
   done
+}
+
+step_c() {
+  local prefix=$1 work=$2 compiler=$3 package config=() libraries=() libdir
+  fresh "$work"
+  cmake -S "$consumer_c" -B "$work" -G Ninja -DCMAKE_PREFIX_PATH="$prefix" \
+    -DCMAKE_C_COMPILER="$compiler" -DCMAKE_C_FLAGS="${warnings_c[*]:1}"
+  cmake --build "$work"
+  try_consumer "$work/consumer" "$work"
+  rm -- "$work/log.txt"
+  try_consumer "$work/consumer_shared" "$work"
+  rm -- "$work/log.txt"
+  PKG_CONFIG_PATH=$(dirname -- "$(find "$prefix" -name quire.pc)")
+  export PKG_CONFIG_PATH
+  libdir=$(dirname -- "$PKG_CONFIG_PATH")
+  for package in quire quire-c; do
+    read -ra config <<< "$(pkg-config --cflags "$package")"
+    read -ra libraries <<< "$(pkg-config --libs "$package")"
+    "$compiler" "${warnings_c[@]}" "${config[@]}" "$consumer_c/consumer.c" "${libraries[@]}" \
+      -Wl,-rpath,"$libdir" -o "$work/consumer"
+    try_consumer "$work/consumer" "$work"
+    rm -- "$work/log.txt"
+    printf 'used through %s\n' "$package"
+  done
+  readelf --dynamic "$work/consumer" | grep -q 'NEEDED.*libquire\.so\.1' ||
+    fail "the shared library is not linked by its ABI's name"
+  "$compiler" "${warnings_c[@]}" -I "$prefix/include" -include quire/c/quire.h -fsyntax-only \
+    -x c /dev/null || fail "the header is not C"
 }
 
 step_headers() {
