@@ -146,6 +146,8 @@ class Broadcast {
       }
       return news_;
     }
+    // Waits until peek() has something to show. Errors: ETIMEDOUT.
+    Result<void> wait(const WaitOptions& options = {}) { return wait_for(cursor_, options); }
     // True: `bell` will ring when there is a next object. False: there is already.
     [[nodiscard]] bool arm(const Doorbell& bell) { return arm_for(cursor_, bell); }
 
