@@ -9,6 +9,7 @@
 
 #include "quire/ipc/internal/chaos_channel.h"
 #include "quire/ipc/internal/chaos_lock.h"
+#include "quire/ipc/internal/chaos_news.h"
 #include "quire/ipc/internal/chaos_referee.h"
 
 namespace quire::ipc {
@@ -18,6 +19,9 @@ internal::ChaosGames all_games() {
   internal::ChaosGames games;
   for (internal::ChaosChannel& channel : internal::chaos_channels()) {
     games.push_back(std::make_unique<internal::ChannelGame>(std::move(channel)));
+  }
+  for (internal::ChaosNewsKind& kind : internal::chaos_news()) {
+    games.push_back(std::make_unique<internal::NewsGame>(std::move(kind)));
   }
   games.push_back(std::make_unique<internal::LockGame>(internal::chaos_mutex()));
   games.push_back(std::make_unique<internal::PermitGame>());

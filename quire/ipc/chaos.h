@@ -16,6 +16,9 @@
 //              released: that one message and no other.
 //   mutex      nobody is inside beside somebody else; who comes after a death inside is told, and
 //              who was not told finds no change half made; no change that was unlocked is lost.
+//   broadcast  viewers see whole messages in order, and are told exactly what they missed: what
+//              nobody said was missed was never acknowledged.
+//   blackboard whoever looks sees a whole value, not older than what was acknowledged before.
 //   semaphore  no unit has two holders; who gets the unit of a dead one is told; none is lost.
 //   all        nobody waits longer than hang_after without an end, other than stopped; and the
 //              words of the structure are sound at the end.

@@ -15,9 +15,11 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "quire/ipc/internal/chaos_channel.h"
 #include "quire/ipc/internal/chaos_lock.h"
+#include "quire/ipc/internal/chaos_news.h"
 #include "quire/ipc/internal/chaos_referee.h"
 #include "quire/ipc/spsc_ring.h"
 #include "quire/testing/seed.h"
@@ -358,6 +360,68 @@ TEST(ChaosMutantTest, ADeathInsideThatNobodyIsToldOfIsNoticed) {
   };
   const std::string said = caught<LockGame>(mutant_options(), kind);
   EXPECT_SAYS(said, "was not told of a death");
+}
+
+// Forgets what it skipped.
+class TellsOfNoMisses : public internal::ChaosViewer {
+ public:
+  explicit TellsOfNoMisses(std::unique_ptr<internal::ChaosViewer> viewer)
+      : viewer_(std::move(viewer)) {}
+  Result<internal::ChaosSight> look(const WaitOptions& options) override {
+    internal::ChaosSight sight = QUIRE_TRY(viewer_->look(options));
+    sight.missed = 0;
+    sight.number = number_++;
+    return sight;
+  }
+  bool is_sound() override { return viewer_->is_sound(); }
+
+ private:
+  std::unique_ptr<internal::ChaosViewer> viewer_;
+  std::uint64_t number_ = 0;
+};
+
+TEST(ChaosMutantTest, WhatAViewerMissedAndWasNotToldOfIsNoticed) {
+  internal::ChaosNewsKind kind = internal::chaos_news().front();
+  kind.open_viewer = [open = kind.open_viewer](
+                         const Segment& segment, const std::string& name,
+                         bool from_oldest) -> Result<std::unique_ptr<internal::ChaosViewer>> {
+    return std::make_unique<TellsOfNoMisses>(QUIRE_TRY(open(segment, name, from_oldest)));
+  };
+  const std::string said = caught<internal::NewsGame>(mutant_options(), kind);
+  EXPECT_SAYS(said, "nobody told that");
+}
+
+// A value that is kept to be shown again.
+class ShowsTheValueBefore : public internal::ChaosViewer {
+ public:
+  explicit ShowsTheValueBefore(std::unique_ptr<internal::ChaosViewer> viewer)
+      : viewer_(std::move(viewer)) {}
+  Result<internal::ChaosSight> look(const WaitOptions& options) override {
+    internal::ChaosSight sight = QUIRE_TRY(viewer_->look(options));
+    before_.swap(now_);
+    now_.assign(sight.bytes.begin(), sight.bytes.end());
+    if (!before_.empty()) {
+      sight.bytes = before_;
+    }
+    return sight;
+  }
+  bool is_sound() override { return viewer_->is_sound(); }
+
+ private:
+  std::unique_ptr<internal::ChaosViewer> viewer_;
+  std::vector<std::byte> before_;
+  std::vector<std::byte> now_;
+};
+
+TEST(ChaosMutantTest, AValueThatIsOlderThanWhatWasAcknowledgedIsNoticed) {
+  internal::ChaosNewsKind kind = internal::chaos_news().back();
+  kind.open_viewer = [open = kind.open_viewer](
+                         const Segment& segment, const std::string& name,
+                         bool from_oldest) -> Result<std::unique_ptr<internal::ChaosViewer>> {
+    return std::make_unique<ShowsTheValueBefore>(QUIRE_TRY(open(segment, name, from_oldest)));
+  };
+  const std::string said = caught<internal::NewsGame>(mutant_options(), kind);
+  EXPECT_SAYS(said, "blackboard: message ");
 }
 
 // --- Messages ------------------------------------------------------------------------------------

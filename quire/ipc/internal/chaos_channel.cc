@@ -8,14 +8,13 @@
 #include <utility>
 
 #include "quire/base/check.h"
+#include "quire/ipc/internal/chaos_sending.h"
 
 namespace quire::ipc::internal {
 namespace {
 
 // An id of a message in one word of a book.
 constexpr unsigned kWriterShift = 56;
-// Of a place that a process which was just killed still seems to have.
-constexpr std::chrono::milliseconds kPlacePause{1};
 // Longer than it takes to find out that a claim's owner is dead.
 constexpr std::chrono::seconds kDrainMax{20};
 // How long an empty ring is waited for.
@@ -49,23 +48,6 @@ bool for_each_word(const ChaosMessage& message, std::size_t length_bytes, Visit 
     }
   }
   return true;
-}
-
-bool is_place_taken(const Error& error) {
-  return error.code() == std::errc::device_or_resource_busy;
-}
-
-// The place of one that was killed may seem taken for a moment.
-template <typename Open>
-auto take_place(const ChaosStation& station, Open open) -> decltype(open()) {
-  station.begins(ChaosDoing::kTakingPlace);
-  for (;;) {
-    auto place = open();
-    if (place || !is_place_taken(place.error())) {
-      return place;
-    }
-    station.rest(kPlacePause);
-  }
 }
 
 // The book of a reader: what it may be given, and what it was.
@@ -173,24 +155,9 @@ void ChannelGame::add_objects(Layout& layout) const {
 }
 
 Result<void> ChannelGame::play(ChaosStation& station) const {
-  return station.number() < channel_.writers ? play_writer(station) : play_reader(station);
-}
-
-Result<void> ChannelGame::play_writer(ChaosStation& station) const {
-  const auto writer = QUIRE_TRY(
-      take_place(station, [&] { return channel_.open_writer(station.segment(), channel_.name); }));
-  ChaosLog& log = station.log();
-  while (!station.should_end()) {
-    const ChaosMessage message{.writer = station.number(),
-                               .number = noted(log.begun) + 1,
-                               .acknowledged_before = noted(log.acknowledged)};
-    note(log.begun, message.number);
-    station.begins(ChaosDoing::kSending);
-    QUIRE_TRY(writer->send(message, station.patience()));
-    note(log.acknowledged, message.number);
-    station.has_finished();
-  }
-  return {};
+  return station.number() < channel_.writers
+             ? play_sender(station, channel_.name, channel_.open_writer)
+             : play_reader(station);
 }
 
 Result<void> ChannelGame::play_reader(ChaosStation& station) const {

@@ -84,7 +84,6 @@ class ChannelGame final : public ChaosGame {
   [[nodiscard]] std::string explain(const Segment& segment) const override;
 
  private:
-  Result<void> play_writer(ChaosStation& station) const;
   Result<void> play_reader(ChaosStation& station) const;
   Result<void> drain(ChaosStation& station, ChaosReader& reader) const;
   Result<void> compare_books(ChaosStation& station) const;
