@@ -12,12 +12,12 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 
 namespace {
 
-using namespace std::chrono_literals;
 namespace ipc = quire::ipc;
 
 struct Frame {
@@ -58,7 +58,7 @@ quire::Result<Viewed> view(int descriptor, std::uint64_t count, std::size_t stri
   for (bool is_last = false; !is_last;) {
     const Frame* frame = viewer.peek();
     if (frame == nullptr) {
-      QUIRE_TRY(viewer.wait({.timeout = 60s}));
+      QUIRE_TRY(viewer.wait({.timeout = std::chrono::seconds(60)}));
       continue;
     }
     bool is_whole = true;

@@ -12,13 +12,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 
 namespace {
 
-using namespace std::chrono_literals;
 namespace ipc = quire::ipc;
 
 // Plain bytes that mean the same in every process.
@@ -63,7 +63,7 @@ quire::Result<void> consume(const std::string& name, std::uint64_t count) {
   const ipc::Segment segment = QUIRE_TRY(open_segment(name));
   auto ticks = QUIRE_TRY(Ticks::reader(segment, "ticks"));
   for (std::uint64_t number = 0; number < count;) {
-    QUIRE_TRY(ticks.wait({.timeout = 60s}));
+    QUIRE_TRY(ticks.wait({.timeout = std::chrono::seconds(60)}));
     const std::span<const Tick> seen = ticks.peek();
     for (const Tick& tick : seen) {
       if (tick.number != number || tick.price != price_of(number)) {

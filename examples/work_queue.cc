@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -19,7 +20,6 @@
 
 namespace {
 
-using namespace std::chrono_literals;
 namespace ipc = quire::ipc;
 
 struct Job {
@@ -90,7 +90,7 @@ class Master {
           ++next[worker];
         }
       }
-      const Answer answer = QUIRE_TRY(answers.pop({.timeout = 60s}));
+      const Answer answer = QUIRE_TRY(answers.pop({.timeout = std::chrono::seconds(60)}));
       if (answer.number >= jobs || answer.result != solve(answer.number)) {
         return quire::fail(
             quire::make_error(quire::Errc::kCorrupt, "work queue", name_, "an answer is wrong"));
