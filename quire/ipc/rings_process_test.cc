@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
 
 #include <cstring>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "quire/base/prng.h"
+#include "quire/ipc/doorbell.h"
 #include "quire/ipc/mpsc_bytes.h"
 #include "quire/ipc/mpsc_ring.h"
 #include "quire/ipc/segment.h"
@@ -250,39 +252,65 @@ TYPED_TEST(RingProcessTest, AStoppedReaderKeepsItsPlaceAndWritersTimeOut) {
 
 // --- Many writers -------------------------------------------------------------------------------
 
-// Goal:   a reader asleep behind a claim is woken when its claimant is killed, and goes on.
-TEST(RingDeathOfClaimantTest, ASleepingReaderPassesOverTheClaimOfAWriterThatIsKilled) {
-  const testing::TempDir directory;
-  const auto open = [&] {
-    return Segment::open("rings", layout_of<MpscRing<Message>>(), {.directory = directory.path()})
-        .value();
-  };
-  const Signal has_claimed;
-  Child claiming([&] {
+// A writer that has claimed a place, and waits to be killed.
+class DeathOfClaimantTest : public ::testing::Test {
+ protected:
+  using Ring = MpscRing<Message>;
+
+  DeathOfClaimantTest() {
+    has_claimed_.wait();
+    writer_.push(Message::make(1, 1)).value();  // Behind the claim.
+  }
+  [[nodiscard]] Segment open() const {
+    return Segment::open("rings", layout_of<Ring>(), {.directory = directory_.path()}).value();
+  }
+
+  testing::TempDir directory_;
+  Signal has_claimed_;
+  Child claimant_{[this] {
     const Segment mine = open();
-    const auto writer = MpscRing<Message>::writer(mine, kName).value();
+    const auto writer = Ring::writer(mine, kName).value();
     const auto claim = writer.reserve();
-    has_claimed.raise();
+    has_claimed_.raise();
     for (;;) {
       ::pause();
     }
     return claim ? 0 : 1;
-  });
-  has_claimed.wait();
-  const Segment segment = open();
-  const auto writer = MpscRing<Message>::writer(segment, kName).value();
-  auto reader = MpscRing<Message>::reader(segment, kName).value();
-  writer.push(Message::make(1, 1)).value();
-  EXPECT_EQ(segment.participants().member_in(reader.awaited().slot()), reader.awaited());
-  EXPECT_EQ(reader.peek(), nullptr);
-  const Child killing([&] {
-    claiming.kill(SIGKILL);
+  }};
+  Segment segment_ = open();
+  Ring::Writer writer_ = Ring::writer(segment_, kName).value();
+  Ring::Reader reader_ = Ring::reader(segment_, kName).value();
+};
+
+TEST_F(DeathOfClaimantTest, ASleepingReaderIsWokenAndPassesOverTheClaim) {
+  EXPECT_EQ(segment_.participants().member_in(reader_.awaited().slot()), reader_.awaited());
+  EXPECT_EQ(reader_.peek(), nullptr);
+  const Child killing([this] {
+    claimant_.kill(SIGKILL);
     return 0;
   });
-  const Message message = reader.pop({.policy = WaitPolicy::kSleep}).value();
-  EXPECT_EQ(message.number, 1U);
-  EXPECT_EQ(reader.abandoned(), 1U);
-  EXPECT_TRUE(reader.check_invariants());
+  EXPECT_EQ(reader_.pop({.policy = WaitPolicy::kSleep})->number, 1U);
+  EXPECT_EQ(reader_.abandoned(), 1U);
+  EXPECT_TRUE(reader_.check_invariants());
+}
+
+TEST_F(DeathOfClaimantTest, TheBellOfAnArmedReaderRings) {
+  const Doorbell bell = Doorbell::open(segment_.participants()).value();
+  ASSERT_TRUE(reader_.arm(bell));
+  claimant_.kill(SIGKILL);
+  pollfd look{.fd = bell.fd(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(::poll(&look, 1, 60'000), 1);
+  bell.drain();
+  EXPECT_FALSE(reader_.arm(bell)) << "there is something to read";
+  ASSERT_NE(reader_.peek(), nullptr);
+  EXPECT_EQ(reader_.peek()->number, 1U);
+}
+
+TEST_F(DeathOfClaimantTest, AReaderThatComesLaterDoesNotWait) {
+  claimant_.kill(SIGKILL);
+  claimant_.join();
+  const WaitOptions look{.timeout = std::chrono::nanoseconds(0)};
+  EXPECT_EQ(reader_.pop(look)->number, 1U);
 }
 
 }  // namespace

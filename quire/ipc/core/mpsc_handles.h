@@ -57,6 +57,9 @@ class MpscReaderHandle {
   // Waits until there is something to read. Claims of writers that die meanwhile are passed over.
   // Errors: ETIMEDOUT; kCorrupt.
   Result<void> wait(const WaitOptions& options = {}) {
+    if (look() == TryResult::kNothing) {
+      abandon();  // Of those who died before we came nobody will tell us.
+    }
     const auto look_now = [this] { return look() != TryResult::kNothing; };
     const auto ask = [this] { abandon(); };
     if (!wait_wanted(control_->writers_wake, control_->not_empty, options, look_now, ask)) {
@@ -66,7 +69,13 @@ class MpscReaderHandle {
   }
   // True: `bell` will ring when there is. False: there is already; see doorbell.h.
   [[nodiscard]] bool arm(const Doorbell& bell) {
-    const auto ready = [this] { return look() != TryResult::kNothing; };
+    // The last look comes after the bell was armed: who dies later makes it ring.
+    const auto ready = [this] {
+      if (look() == TryResult::kNothing) {
+        abandon();
+      }
+      return look() != TryResult::kNothing;
+    };
     return !want_wake_ups(control_->writers_wake, ready) &&
            ipc::arm(control_->not_empty, bell, ready);
   }
