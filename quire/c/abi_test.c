@@ -226,6 +226,23 @@ MEMBER(quire_tracked_stats, restored_pages, 64, 8);
 MEMBER(quire_tracked_stats, drops, 72, 8);
 MEMBER(quire_tracked_stats, put_off_drops, 80, 8);
 
+SIZE(quire_object, 48);
+MEMBER(quire_object, name, 0, 8);
+MEMBER(quire_object, kind, 8, 4);
+MEMBER(quire_object, reserved, 12, 4);
+MEMBER(quire_object, capacity_bytes, 16, 8);
+MEMBER(quire_object, capacity_records, 24, 8);
+MEMBER(quire_object, reserved_words, 32, 16);
+
+SIZE(quire_segment_options, 32);
+MEMBER(quire_segment_options, struct_size, 0, 4);
+MEMBER(quire_segment_options, mode, 4, 4);
+MEMBER(quire_segment_options, permissions, 8, 4);
+MEMBER(quire_segment_options, allow_other_users, 12, 4);
+MEMBER(quire_segment_options, participants_max, 16, 4);
+MEMBER(quire_segment_options, timeout_ms, 20, 4);
+MEMBER(quire_segment_options, directory, 24, 8);
+
 VALUE(QUIRE_ABI_VERSION, UINT32_C(1));
 VALUE(QUIRE_OK, INT32_C(0));
 VALUE(QUIRE_ERROR_OUT_OF_RANGE, INT32_C(1));
@@ -299,6 +316,14 @@ VALUE(QUIRE_PATTERN_RANDOM, UINT32_C(1));
 VALUE(QUIRE_PATTERN_SEQUENTIAL, UINT32_C(2));
 VALUE(QUIRE_PATTERN_WILL_NOT_REUSE, UINT32_C(3));
 VALUE(QUIRE_PATTERN_OVERWRITE, UINT32_C(4));
+
+VALUE(QUIRE_OBJECT_SPSC_BYTES, UINT32_C(2));
+VALUE(QUIRE_OBJECT_MPSC_BYTES, UINT32_C(4));
+VALUE(QUIRE_OBJECT_MUTEX, UINT32_C(7));
+VALUE(QUIRE_OBJECT_BYTES, UINT32_C(1000));
+VALUE(QUIRE_SEGMENT_CREATE_OR_JOIN, UINT32_C(0));
+VALUE(QUIRE_SEGMENT_CREATE, UINT32_C(1));
+VALUE(QUIRE_SEGMENT_JOIN, UINT32_C(2));
 
 // What compiles is right: there is nothing to do.
 int main(void) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quire/c/map.h"
 
-#include <cstring>
+#include <algorithm>
 #include <string>
 
 #include "quire/c/internal/boundary.h"
@@ -194,10 +194,9 @@ quire_code quire_mapping_read(const quire_mapping* mapping, uint64_t offset_byte
   return run(__func__, error, [&](const char* operation) -> Result<void> {
     QUIRE_TRY(require(operation, {{"mapping", mapping}}));
     const std::span<std::byte> memory = QUIRE_TRY(to_span(operation, "into", into, length_bytes));
-    return any(*mapping).guarded({.offset_bytes = offset_bytes, .length_bytes = length_bytes},
-                                 [memory](std::span<const std::byte> bytes) {
-                                   std::memcpy(memory.data(), bytes.data(), bytes.size());
-                                 });
+    return any(*mapping).guarded(
+        {.offset_bytes = offset_bytes, .length_bytes = length_bytes},
+        [memory](std::span<const std::byte> bytes) { std::ranges::copy(bytes, memory.begin()); });
   });
 }
 
@@ -207,10 +206,9 @@ quire_code quire_mapping_write(quire_mapping* mapping, uint64_t offset_bytes, co
     QUIRE_TRY(require(operation, {{"mapping", mapping}}));
     const std::span memory = QUIRE_TRY(to_span(operation, "from", from, length_bytes));
     return QUIRE_TRY(writable(*mapping, operation))
-        ->guarded({.offset_bytes = offset_bytes, .length_bytes = length_bytes},
-                  [memory](std::span<std::byte> bytes) {
-                    std::memcpy(bytes.data(), memory.data(), bytes.size());
-                  });
+        ->guarded(
+            {.offset_bytes = offset_bytes, .length_bytes = length_bytes},
+            [memory](std::span<std::byte> bytes) { std::ranges::copy(memory, bytes.begin()); });
   });
 }
 

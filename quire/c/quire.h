@@ -8,6 +8,7 @@
 //   quire_pager_map()      files larger than memory, under a budget        quire/c/pager.h, area.h
 //   quire_tracked_open()   stores that become durable together, or not     quire/c/tracked.h
 //   quire_journal_open()   the same by calls, for several files            quire/c/journal.h
+//   quire_segment_open()   memory that processes share: rings, mutexes     quire/c/ipc.h
 //   quire_error            how failure is told; how structures grow        quire/c/common.h
 //
 // Link with -lquire (everything in one shared library, which exports these functions alone), or
@@ -16,6 +17,7 @@
 
 #include "quire/c/area.h"
 #include "quire/c/common.h"
+#include "quire/c/ipc.h"
 #include "quire/c/journal.h"
 #include "quire/c/map.h"
 #include "quire/c/pager.h"
