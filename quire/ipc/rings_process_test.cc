@@ -6,6 +6,7 @@
 #include <cstring>
 #include <memory>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "quire/base/prng.h"
@@ -248,6 +249,65 @@ TYPED_TEST(RingProcessTest, AStoppedReaderKeepsItsPlaceAndWritersTimeOut) {
   }
   ASSERT_FALSE(pushed.has_value()) << "the ring has no end";
   EXPECT_EQ(pushed.error().code(), std::errc::timed_out);
+}
+
+// Reads every byte of what is there, and gives it back.
+template <typename Reader>
+std::uint64_t read_all_of_next(Reader& reader) {
+  std::uint64_t sum = 0;
+  if constexpr (requires { reader.try_pop(std::declval<Message&>()); }) {
+    Message message;
+    sum += reader.try_pop(message) ? message.sum : 0;
+  } else if (const auto record = reader.peek()) {
+    for (const std::byte byte : *record) {
+      sum += std::to_integer<std::uint64_t>(byte);
+    }
+    reader.release();
+  }
+  return sum;
+}
+
+// Goal:   whatever another process writes over a ring while we use it, every operation of ours ends
+//         with a result or an error, and touches nothing outside.
+// Method: a child stores words of all sizes anywhere in the object, as fast as it can.
+TYPED_TEST(RingProcessTest, APeerThatWritesNonsenseMakesErrorsAndNothingWorse) {
+  const Segment segment = this->open();
+  const Child hostile([this] {
+    const Segment mine = this->open();
+    const ObjectKind kind = layout_of<TypeParam>().objects()[0].kind;
+    const ObjectRef object = mine.find(kName, kind).value();
+    const std::span<std::byte> bytes = object.bytes();
+    Prng random(test_seed());
+    for (;;) {
+      const std::uint64_t word = random() >> random.below(64);
+      std::memcpy(bytes.data() + random.below(bytes.size() / 8) * 8, &word, sizeof(word));
+      if (object.mirrored_bytes() != 0) {
+        std::memcpy(object.mirrored() + random.below(object.mirrored_bytes() / 8) * 8, &word,
+                    sizeof(word));
+      }
+    }
+    return 0;
+  });
+  const WaitOptions shortly{.policy = WaitPolicy::kSleep,
+                            .timeout = std::chrono::microseconds(100)};
+  std::uint64_t errors = 0;
+  std::uint64_t sum = 0;
+  for (int round = 0; round < 500; ++round) {
+    auto writer = TypeParam::writer(segment, kName);
+    auto reader = TypeParam::reader(segment, kName);
+    for (std::uint64_t number = 0; number < 20; ++number) {
+      if (!writer || !push(*writer, Message::make(0, number), shortly)) {
+        ++errors;
+      }
+      if (reader) {
+        sum += read_all_of_next(*reader);
+      }
+      if (!reader || !reader->wait(shortly)) {
+        ++errors;
+      }
+    }
+  }
+  EXPECT_NE(errors, 0U) << sum;
 }
 
 // --- Many writers -------------------------------------------------------------------------------
