@@ -22,6 +22,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,20 @@ enum class SegmentCondition : std::uint8_t {
 // "ready": for people and machines.
 [[nodiscard]] const char* name_of(SegmentCondition condition) noexcept;
 
+// Who has a place in an object, as the object has it.
+struct ObjectHolder {
+  const char* role = "";  // "writer", "reader", "owner".
+  MemberId member;
+};
+
+// How far an object is; what its kind does not count is empty.
+struct ObjectGauges {
+  std::optional<std::uint64_t> written;   // Objects or records; bytes for kSpscBytes.
+  std::optional<std::uint64_t> released;  // Of those, by the reader.
+  std::optional<std::uint64_t> deaths;    // Claims that were abandoned, owners that died.
+  std::vector<ObjectHolder> holders;
+};
+
 struct ObjectInfo {
   std::string name;
   std::string kind;       // name_of(ObjectKind).
@@ -49,6 +64,7 @@ struct ObjectInfo {
   std::uint64_t size_bytes = 0;
   std::uint64_t mirrored_offset_bytes = 0;
   std::uint64_t mirrored_bytes = 0;
+  ObjectGauges gauges;
 };
 
 struct SegmentInfo {

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstring>
 
+#include "quire/ipc/internal/object_gauges.h"
 #include "quire/ipc/internal/participant_table.h"
 #include "quire/ipc/internal/segment_state.h"
 #include "quire/ipc/layout.h"
@@ -85,14 +86,15 @@ Participant participant_of(const SlotCopy& slot, std::size_t index, const AskPro
           .liveness = is_taken && is_alive(state.owner()) ? Liveness::kAlive : Liveness::kDead};
 }
 
-ObjectInfo object_of(const DirectoryEntry& entry) {
+ObjectInfo object_of(const ReadBytes& read, const DirectoryEntry& entry) {
   return {.name = text_in(entry.name.data(), entry.name.size()),
           .kind = name_of(static_cast<ObjectKind>(entry.kind)),
           .signature = text_in(entry.signature_text.data(), entry.signature_text.size()),
           .offset_bytes = entry.offset_bytes,
           .size_bytes = entry.size_bytes,
           .mirrored_offset_bytes = entry.mirrored_offset_bytes,
-          .mirrored_bytes = entry.mirrored_bytes};
+          .mirrored_bytes = entry.mirrored_bytes,
+          .gauges = read_gauges(read, static_cast<ObjectKind>(entry.kind), entry.offset_bytes)};
 }
 
 void view_facts(const SegmentFacts& facts, const AskProcess& is_alive, SegmentInfo& info) {
@@ -148,7 +150,7 @@ void view_segment(const ReadBytes& read, const AskProcess& is_alive, const Domai
   for (const DirectoryEntry& entry : read_array<DirectoryEntry>(
            read, header.facts.objects,
            kHeaderBytes + std::uint64_t{header.facts.participants} * sizeof(ParticipantSlot))) {
-    info.objects.push_back(object_of(entry));
+    info.objects.push_back(object_of(read, entry));
   }
 }
 
