@@ -170,7 +170,7 @@ void add_evict(CLI::App& app, Session& session) {
   CLI::App& verb = session.add_verb(
       app,
       {.name = "evict",
-       .summary = "Drop files from memory, check that they went, and say what stayed and why.",
+       .summary = "Drop files from memory, check, and say what stayed and why.",
        .example = "quire evict data.bin\n  quire evict --best-effort /var/log"},
       [given](Session& running) { return run_evict(running, *given); });
   add_tree_arguments(verb, given->tree, "Files, directories (with all below) or block devices");

@@ -30,6 +30,7 @@ void add_all_verbs(CLI::App& app, Session& session) {
   add_receive(app, session);
   add_journal(app, session);
   add_recover(app, session);
+  add_ipc(app, session);
   add_simulate(app, session);
   add_completion(app, session);
 }

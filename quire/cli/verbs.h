@@ -27,6 +27,7 @@ void add_send(CLI::App& app, Session& session);
 void add_receive(CLI::App& app, Session& session);
 void add_journal(CLI::App& app, Session& session);
 void add_recover(CLI::App& app, Session& session);
+void add_ipc(CLI::App& app, Session& session);
 void add_simulate(CLI::App& app, Session& session);
 // Hidden: prints a shell's completion script, made from the options above.
 void add_completion(CLI::App& app, Session& session);

@@ -26,7 +26,7 @@ NOBODY = 65534
 MIB = 1 << 20
 
 VERBS = ("doctor", "map", "warm", "evict", "lock", "save", "restore", "compare", "cp", "send",
-         "receive", "journal", "recover", "simulate")
+         "receive", "journal", "recover", "ipc", "simulate")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
