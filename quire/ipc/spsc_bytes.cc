@@ -88,7 +88,7 @@ bool SpscBytes::Writer::arm(const Doorbell& bell, std::uint64_t length_bytes) {
 }
 
 std::optional<std::span<const std::byte>> SpscBytes::Reader::peek() noexcept {
-  const std::uint64_t ready = core_.ready();
+  const std::uint64_t ready = published();
   if (ready == 0) {
     return std::nullopt;
   }

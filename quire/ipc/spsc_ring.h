@@ -123,14 +123,14 @@ class SpscRing {
     // Published objects that follow each other, as far as they are known; empty when there is none.
     [[nodiscard]] std::span<const T> peek() noexcept {
       const std::uint64_t index = core_.position() & mask_;
-      return {objects_ + index, std::min(core_.ready(), mask_ + 1 - index)};
+      return {objects_ + index, std::min(published(), mask_ + 1 - index)};
     }
     // Gives the first `count` of what peek() returned back.
     void release(std::uint64_t count = 1) noexcept { give_back(count); }
 
     // False: the ring is empty.
     bool try_pop(T& object) noexcept {
-      if (core_.ready() == 0) {
+      if (published() == 0) {
         return false;
       }
       std::memcpy(&object, objects_ + (core_.position() & mask_), sizeof(T));
@@ -139,7 +139,7 @@ class SpscRing {
     }
     // Waits for an object. Errors: ETIMEDOUT; kCorrupt.
     Result<T> pop(const WaitOptions& options = {}) {
-      if (core_.ready() == 0) [[unlikely]] {
+      if (published() == 0) [[unlikely]] {
         QUIRE_TRY(wait(options));
       }
       Result<T> object(objects_[core_.position() & mask_]);

@@ -168,12 +168,20 @@ class MpscCellsReader {
     QUIRE_IPC_STEP("mpsc.released");
   }
 
+  // Whether so much was released since told() that writers should know: a quarter, or anything.
+  [[nodiscard]] bool has_much_to_tell() const noexcept {
+    return head_ - told_ >= place_.cell_count / 4;
+  }
+  [[nodiscard]] bool has_to_tell() const noexcept { return head_ != told_; }
+  void told() noexcept { told_ = head_; }
+
   // Whether all words fit the invariants above, read while nobody uses the ring.
   [[nodiscard]] bool is_sound() const noexcept;
 
  private:
   MpscCellsPlace place_;
   std::uint64_t head_ = 0;
+  std::uint64_t told_ = 0;
   bool corrupt_ = false;
 };
 

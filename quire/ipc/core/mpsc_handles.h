@@ -115,6 +115,9 @@ class MpscReaderHandle {
     if (result == TryResult::kDone) [[likely]] {
       return result;
     }
+    if (core_.has_to_tell()) {
+      tell_writers(true);  // They may be asleep, and there is nothing more to read.
+    }
     if (result == TryResult::kBlocked && ++blocked_looks_ % kLooksPerQuestion == 0) {
       abandon();
     }
@@ -123,7 +126,7 @@ class MpscReaderHandle {
   }
   void give_back() noexcept {
     core_.release();
-    notify_if_wanted(control_->reader_wakes, control_->not_full, seat_.participants());
+    tell_writers(core_.has_much_to_tell());
   }
 
   Seat seat_;
@@ -137,7 +140,13 @@ class MpscReaderHandle {
       if (!core_.abandon_dead(seat_.peers())) {
         return;
       }
-      notify_if_wanted(control_->reader_wakes, control_->not_full, seat_.participants());
+      tell_writers(true);
+    }
+  }
+  void tell_writers(bool is_much) noexcept {
+    notify_of_room(control_->reader_wakes, control_->not_full, seat_.participants(), is_much);
+    if (is_much) {
+      core_.told();
     }
   }
 

@@ -139,6 +139,15 @@ class MpscRecordsReader {
   // As in mpsc_cells.h.
   [[nodiscard]] MemberWord blocked_by() const noexcept;
   bool abandon_dead(const Peers& peers) noexcept;
+  [[nodiscard]] bool has_much_to_tell() const noexcept {
+    return index_ - told_index_ >= place_.slot_count / 4 ||
+           start_ - told_start_ >= place_.capacity_bytes / 4;
+  }
+  [[nodiscard]] bool has_to_tell() const noexcept { return index_ != told_index_; }
+  void told() noexcept {
+    told_index_ = index_;
+    told_start_ = start_;
+  }
   [[nodiscard]] bool is_sound() const noexcept;
 
  private:
@@ -150,6 +159,8 @@ class MpscRecordsReader {
   std::uint64_t index_ = 0;
   std::uint64_t start_ = 0;  // Position of the record at index_.
   std::uint64_t end_ = 0;    // Of it, once look() or abandon_dead() found it.
+  std::uint64_t told_index_ = 0;
+  std::uint64_t told_start_ = 0;
   std::span<const std::byte> record_;
   bool corrupt_ = false;
 };

@@ -124,6 +124,8 @@ class SpscReaderCore {
   [[nodiscard]] std::uint64_t position() const noexcept { return head_; }
   [[nodiscard]] bool corrupt() const noexcept { return corrupt_; }
 
+  [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
+
   // Published units from position() on; looks at the writer only when none is known.
   [[nodiscard]] std::uint64_t ready() noexcept {
     const std::uint64_t known = tail_seen_ - head_;

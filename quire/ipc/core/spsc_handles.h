@@ -16,6 +16,9 @@
 
 namespace quire::ipc::internal {
 
+// A writer that sleeps is woken when this part of the ring has become free.
+inline constexpr std::uint64_t kPartsToTell = 4;
+
 class SpscWriterHandle {
  public:
   // Whether shared words made no sense; then there is never room.
@@ -66,7 +69,7 @@ class SpscReaderHandle {
   // Waits until there is something to read.
   // Errors: ETIMEDOUT; kCorrupt.
   Result<void> wait(const WaitOptions& options = {}) {
-    const auto ready = [&] { return core_.ready() != 0 || core_.corrupt(); };
+    const auto ready = [&] { return published() != 0 || core_.corrupt(); };
     if (!wait_wanted(control_->writer_wakes, control_->not_empty, options, ready, [] {})) {
       return fail(timed_out(seat_.object(), "pop"));
     }
@@ -74,7 +77,7 @@ class SpscReaderHandle {
   }
   // True: `bell` will ring when there is. False: there is already; see doorbell.h.
   [[nodiscard]] bool arm(const Doorbell& bell) {
-    const auto ready = [&] { return core_.ready() != 0 || core_.corrupt(); };
+    const auto ready = [&] { return published() != 0 || core_.corrupt(); };
     return !want_wake_ups(control_->writer_wakes, ready) &&
            ipc::arm(control_->not_empty, bell, ready);
   }
@@ -94,14 +97,33 @@ class SpscReaderHandle {
     return {};
   }
 
+  // Units that can be read. A writer that sleeps is told of all that was released before there is
+  // nothing.
+  [[nodiscard]] std::uint64_t published() noexcept {
+    const std::uint64_t units = core_.ready();
+    if (units == 0 && told_ != core_.position()) [[unlikely]] {
+      tell_writer(true);
+    }
+    return units;
+  }
   void give_back(std::uint64_t units) noexcept {
     core_.release(units);
-    notify_if_wanted(control_->reader_wakes, control_->not_full, seat_.participants());
+    tell_writer(core_.position() - told_ >= core_.capacity() / kPartsToTell);
   }
 
   Seat seat_;
   SpscControl* control_ = nullptr;
   SpscReaderCore core_;
+
+ private:
+  void tell_writer(bool is_much) noexcept {
+    notify_of_room(control_->reader_wakes, control_->not_full, seat_.participants(), is_much);
+    if (is_much) {
+      told_ = core_.position();
+    }
+  }
+
+  std::uint64_t told_ = 0;  // The position when the writer was last told of room.
 };
 
 }  // namespace quire::ipc::internal

@@ -30,6 +30,23 @@ inline void notify_if_wanted(const WakeWord& wanted, WaitPoint& point,
   }
 }
 
+// After giving room back. Bells are rung at once, but sleepers are woken only when there `is_much`:
+// each of many writers would be woken for each place, and all but one for nothing. A reader that
+// frees little and then does something else has enough to read until they look by themselves, after
+// a slice; one that finds nothing more to read tells them.
+inline void notify_of_room(const WakeWord& wanted, WaitPoint& point,
+                           const Participants& participants, bool is_much) noexcept {
+  if (wanted.load(std::memory_order_relaxed) == 0) [[likely]] {
+    return;
+  }
+  QUIRE_IPC_STEP("wake.room");
+  const std::uint32_t who = is_much ? kSleeping | kBellArmed : kBellArmed;
+  // Acquire and release: as notify() of wait_point.h.
+  if ((point.word.fetch_add(0, std::memory_order_acq_rel) & who) != 0) [[unlikely]] {
+    wake(point, participants);
+  }
+}
+
 // Before sleeping, or arming a bell. True: ready() came true meanwhile.
 template <typename Ready>
 bool want_wake_ups(WakeWord& wanted, Ready& ready) {
