@@ -78,7 +78,9 @@ def load(build_dir, patterns):
     chosen = {}
     for entry in entries:
         path = os.path.abspath(os.path.join(entry["directory"], entry["file"]))
-        is_ours = path.startswith(ROOT + os.sep) and not path.startswith(build)
+        # Sources in C are tests and examples of the C API; the rules are about C++.
+        is_ours = (path.startswith(ROOT + os.sep) and not path.startswith(build) and
+                   not path.endswith(".c"))
         if is_ours and (not patterns or any(pattern in path for pattern in patterns)):
             chosen[path] = {**entry, "file": path}
     return [chosen[path] for path in sorted(chosen)]

@@ -16,11 +16,13 @@ static_assert(static_cast<std::uint32_t>(Pattern::kRandom) == QUIRE_PATTERN_RAND
               static_cast<std::uint32_t>(Pattern::kOverwrite) == QUIRE_PATTERN_OVERWRITE);
 
 PagedArea& any(const quire_area& handle) {
-  return std::visit([](PagedArea& area) -> PagedArea& { return area; }, handle.box->area);
+  auto* writable = std::get_if<WritablePagedArea>(&handle.box->area);
+  return writable != nullptr ? *writable : std::get<PagedArea>(handle.box->area);
 }
 
 const Pin& any(const quire_pin& handle) {
-  return std::visit([](const Pin& pin) -> const Pin& { return pin; }, handle.pin);
+  const auto* writable = std::get_if<WritablePin>(&handle.pin);
+  return writable != nullptr ? *writable : std::get<Pin>(handle.pin);
 }
 
 // The ticket of an area carries the errors of asking, too.

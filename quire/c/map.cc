@@ -17,12 +17,13 @@ static_assert(static_cast<std::uint32_t>(Space::kSparse) == QUIRE_SPACE_SPARSE);
 static_assert(static_cast<std::uint32_t>(HugePages::kReserved) == QUIRE_HUGE_PAGES_RESERVED);
 static_assert(static_cast<std::uint32_t>(StopReason::kMemory) == QUIRE_STOPPED_MEMORY);
 
-Mapping& any(quire_mapping& handle) {
-  return std::visit([](Mapping& mapping) -> Mapping& { return mapping; }, handle.mapping);
-}
 const Mapping& any(const quire_mapping& handle) {
-  return std::visit([](const Mapping& mapping) -> const Mapping& { return mapping; },
-                    handle.mapping);
+  const auto* writable = std::get_if<WritableMapping>(&handle.mapping);
+  return writable != nullptr ? *writable : std::get<Mapping>(handle.mapping);
+}
+Mapping& any(quire_mapping& handle) {
+  auto* writable = std::get_if<WritableMapping>(&handle.mapping);
+  return writable != nullptr ? *writable : std::get<Mapping>(handle.mapping);
 }
 
 // Errors: kReadOnly.
@@ -45,9 +46,9 @@ Result<Sharing> to_sharing(const char* operation, std::uint32_t sharing, Sharing
   return sharing == QUIRE_SHARING_SHARED ? Sharing::kShared : Sharing::kPrivate;
 }
 
+// Into options of either kind: those for writing have no default, so that no Result can hold them.
 template <typename Options>
-Result<Options> to_map_options(const char* operation, const quire_map_options& given,
-                               Options options) {
+Result<void> fill(const char* operation, const quire_map_options& given, Options& options) {
   const Creation creation = QUIRE_TRY(to_creation(operation, given.create));
   options.sharing = QUIRE_TRY(to_sharing(operation, given.sharing, Sharing::kShared));
   options.offset_bytes = given.offset_bytes;
@@ -59,7 +60,7 @@ Result<Options> to_map_options(const char* operation, const quire_map_options& g
   options.reserve_bytes = to_reserve(given.reserve_bytes);
   options.space = QUIRE_TRY(to_enum(operation, "space", given.space, Space::kSparse));
   set_unless_zero(options.stream_bytes_max, given.stream_bytes_max);
-  return options;
+  return {};
 }
 
 // Maps what `map` maps with options of either kind.
@@ -69,11 +70,13 @@ Result<quire_mapping> map_with(const char* operation, const quire_map_options* g
   const quire_map_options options = QUIRE_TRY(read_options(operation, "options", given));
   QUIRE_TRY(check_constant(operation, "access", options.access, QUIRE_ACCESS_READ_WRITE));
   if (options.access == QUIRE_ACCESS_READ_ONLY) {
-    return quire_mapping{
-        QUIRE_TRY(map(QUIRE_TRY(to_map_options(operation, options, MapOptions{}))))};
+    MapOptions chosen;
+    QUIRE_TRY(fill(operation, options, chosen));
+    return quire_mapping{QUIRE_TRY(map(chosen))};
   }
-  const WritableMapOptions initial{.access = Access::kReadWrite};
-  return quire_mapping{QUIRE_TRY(map(QUIRE_TRY(to_map_options(operation, options, initial))))};
+  WritableMapOptions chosen{.access = Access::kReadWrite};
+  QUIRE_TRY(fill(operation, options, chosen));
+  return quire_mapping{QUIRE_TRY(map(chosen))};
 }
 
 Result<AnonymousOptions> to_anonymous(const char* operation, std::uint64_t size_bytes,

@@ -47,9 +47,9 @@ Result<PagerOptions> to_pager_options(const char* operation, const quire_pager_o
   return chosen;
 }
 
+// Into options of either kind: those for writing have no default, so that no Result can hold them.
 template <typename Options>
-Result<Options> to_paged_options(const char* operation, const quire_area_options& given,
-                                 Options options) {
+Result<void> fill(const char* operation, const quire_area_options& given, Options& options) {
   const Creation creation = QUIRE_TRY(to_creation(operation, given.create));
   const JournalChoice journal = QUIRE_TRY(to_journal_part(operation, given.journal));
   options.engine = QUIRE_TRY(to_enum(operation, "engine", given.engine, PagingEngine::kPaged));
@@ -64,11 +64,7 @@ Result<Options> to_paged_options(const char* operation, const quire_area_options
   options.commit = QUIRE_TRY(to_enum(operation, "commit", given.commit, CommitMode::kAtomic));
   options.journal_path = journal.path;
   options.journal = journal.options;
-  return options;
-}
-
-WritablePagedOptions writable_options() {
-  return {.access = Access::kReadWrite};
+  return {};
 }
 
 Result<quire_area> map_path(const std::shared_ptr<Pager>& pager, const char* operation,
@@ -78,11 +74,13 @@ Result<quire_area> map_path(const std::shared_ptr<Pager>& pager, const char* ope
   const auto box = std::make_shared<AreaBox>();
   box->pager = pager;
   if (options.access == QUIRE_ACCESS_READ_ONLY) {
-    box->area = QUIRE_TRY(
-        pager->map(path, QUIRE_TRY(to_paged_options(operation, options, PagedOptions{}))));
+    PagedOptions chosen;
+    QUIRE_TRY(fill(operation, options, chosen));
+    box->area = QUIRE_TRY(pager->map(path, chosen));
   } else {
-    box->area = QUIRE_TRY(
-        pager->map(path, QUIRE_TRY(to_paged_options(operation, options, writable_options()))));
+    WritablePagedOptions chosen{.access = Access::kReadWrite};
+    QUIRE_TRY(fill(operation, options, chosen));
+    box->area = QUIRE_TRY(pager->map(path, chosen));
   }
   return quire_area{box};
 }
@@ -156,8 +154,8 @@ quire_code quire_pager_map_journal(quire_pager* pager, quire_journal* journal, s
   const auto make = [&](const char* operation) -> Result<quire_area> {
     QUIRE_TRY(require(operation, {{"pager", pager}, {"journal", journal}}));
     const quire_area_options given = QUIRE_TRY(read_options(operation, "options", options));
-    const quire::WritablePagedOptions chosen =
-        QUIRE_TRY(to_paged_options(operation, given, writable_options()));
+    quire::WritablePagedOptions chosen{.access = quire::Access::kReadWrite};
+    QUIRE_TRY(fill(operation, given, chosen));
     const auto box = std::make_shared<AreaBox>();
     box->pager = pager->pager;
     box->area =
