@@ -15,6 +15,42 @@ namespace {
 constexpr std::uint64_t kEventTag = 0;
 constexpr std::uint64_t kProcessTag = 1;
 
+// The thread of a Watcher, for as long as the process runs.
+class WatcherThread {
+ public:
+  WatcherThread() : watcher_(std::make_shared<Watcher>()), process_id_(sys::process_id()) {
+    try {
+      thread_ = std::thread([watcher = watcher_] { watcher->run(); });
+    } catch (const std::system_error&) {
+      // No threads: no news.
+    }
+  }
+  ~WatcherThread() {
+    // Not ours to wait for: in a child of fork(), where it is not; and when a hook ends the
+    // process.
+    if (!is_of_this_process() || thread_.get_id() == std::this_thread::get_id()) {
+      static_cast<void>(std::make_unique<std::thread>(std::move(thread_)).release());
+      return;
+    }
+    watcher_->stop();
+    if (thread_.joinable()) {
+      thread_.join();
+    }
+  }
+  WatcherThread(const WatcherThread&) = delete;
+  WatcherThread& operator=(const WatcherThread&) = delete;
+
+  [[nodiscard]] const std::shared_ptr<Watcher>& watcher() const noexcept { return watcher_; }
+  [[nodiscard]] bool is_of_this_process() const noexcept {
+    return process_id_ == sys::process_id();
+  }
+
+ private:
+  std::shared_ptr<Watcher> watcher_;
+  int process_id_;
+  std::thread thread_;
+};
+
 }  // namespace
 
 Watch::Watch(std::shared_ptr<ParticipantTable> table, MemberId self)
@@ -169,42 +205,26 @@ std::size_t Watch::look(Depth depth) noexcept {
 
 std::shared_ptr<Watcher> Watcher::of_this_process() {
   static Mutex mutex;
-  static std::shared_ptr<Watcher> current;
+  static std::unique_ptr<WatcherThread> current;
   const MutexLock lock(mutex);
-  if (current == nullptr || current->process_id_ != sys::process_id()) {
-    current = std::make_shared<Watcher>(sys::process_id());
+  if (current == nullptr || !current->is_of_this_process()) {
+    current = std::make_unique<WatcherThread>();
   }
-  return current;
+  return current->watcher();
 }
 
-Watcher::Watcher(int process_id) : process_id_(process_id) {
+Watcher::Watcher() {
   auto event = sys::create_event(sys::EventReads::kNeverBlock);
   auto poller = sys::Poller::open();
-  if (!event || !poller || !poller->add(event->get(), kEventTag)) {
-    return;  // No descriptors: no news.
-  }
-  event_ = std::move(*event);
-  poller_ = std::make_unique<sys::Poller>(std::move(*poller));
-  try {
-    thread_ = std::thread([this] { run(); });
-  } catch (const std::system_error&) {
-    // No threads: no news.
+  if (event && poller && poller->add(event->get(), kEventTag)) {
+    event_ = std::move(*event);
+    poller_ = std::make_unique<sys::Poller>(std::move(*poller));
   }
 }
 
-Watcher::~Watcher() {
+void Watcher::stop() noexcept {
   is_stopping_ = true;
-  if (!thread_.joinable()) {
-    return;
-  }
-  // The thread is not ours to wait for in a child of fork(), where it is not, and when it is the
-  // one that dropped the last segment after main() returned.
-  if (process_id_ != sys::process_id() || thread_.get_id() == std::this_thread::get_id()) {
-    static_cast<void>(std::make_unique<std::thread>(std::move(thread_)).release());
-    return;
-  }
   wake();
-  thread_.join();
 }
 
 void Watcher::add(std::weak_ptr<Watch> watch) {
@@ -252,7 +272,7 @@ void Watcher::look_at_all(Watch::Depth depth) noexcept {
 
 void Watcher::run() noexcept {
   sys::name_this_thread("quire-ipc-watch");
-  while (!is_stopping_) {
+  while (poller_ != nullptr && !is_stopping_) {
     const auto state = sys::wait_readable(poller_->fd(), static_cast<int>(kLookAgain.count()));
     sys::clear_signals(event_);
     const bool has_news = state && *state != sys::PollResult::kTimedOut;

@@ -94,34 +94,32 @@ class Watch : public std::enable_shared_from_this<Watch> {
   std::shared_ptr<Watcher> watcher_ QUIRE_GUARDED_BY(mutex_);
 };
 
+// What the thread works on: it stays while the thread, or a Watch, has it.
 class Watcher {
  public:
-  // The one of this process; another one in a child of fork(), where the thread is not.
+  // The one of this process; another one in a child of fork(), where the thread is not. Its thread
+  // is joined when the process ends.
   [[nodiscard]] static std::shared_ptr<Watcher> of_this_process();
 
-  explicit Watcher(int process_id);
-  ~Watcher();
-  Watcher(const Watcher&) = delete;
-  Watcher& operator=(const Watcher&) = delete;
+  Watcher();
 
   void add(std::weak_ptr<Watch> watch);
-  // The thread comes round at once.
-  void wake() noexcept;
   // From now on the end of that process is news.
   void follow(const sys::Descriptor& pidfd) noexcept;
   void forget(const sys::Descriptor& pidfd) noexcept;
+  // The thread's work, until stop().
+  void run() noexcept;
+  void stop() noexcept;
 
  private:
-  void run() noexcept;
+  void wake() noexcept;
   void look_at_all(Watch::Depth depth) noexcept;
 
-  const int process_id_;
   sys::Descriptor event_;
-  std::unique_ptr<sys::Poller> poller_;
+  std::unique_ptr<sys::Poller> poller_;  // Null: no descriptors, and no news.
   Mutex mutex_;
   std::vector<std::weak_ptr<Watch>> watches_ QUIRE_GUARDED_BY(mutex_);
   std::atomic<bool> is_stopping_{false};
-  std::thread thread_;
 };
 
 }  // namespace quire::ipc::internal
