@@ -36,8 +36,9 @@ Event::Event(ObjectRef object)
     : object_(std::move(object)), shared_(reinterpret_cast<Shared*>(object_.bytes().data())) {
   QUIRE_CHECK_GE(object_.bytes().size(), sizeof(Shared));
   Participants& participants = object_.participants();
-  recovery_ = participants.add_recovery(
-      [shared = shared_, &participants](MemberId) { notify(shared->waiters, participants); });
+  recovery_ = participants.add_recovery([shared = shared_, &participants](MemberId) {
+    notify_after_death(shared->waiters, participants);
+  });
 }
 
 void Event::set() noexcept {

@@ -43,7 +43,7 @@ Semaphore::Semaphore(ObjectRef object, const SemaphoreOptions& options)
   recovery_ =
       participants.add_recovery([words = words_, waiters = waiters_, &participants](MemberId) {
         abandon_units_of_dead(words, participants);
-        notify(*waiters, participants);
+        notify_after_death(*waiters, participants);
       });
   hint_ = participants.own_slot() % options.units;  // Others begin elsewhere.
 }

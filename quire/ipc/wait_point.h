@@ -28,8 +28,9 @@
 //                publisher sees the bit. (A sleeper would miss it if 2^30 wake-ups fell between its
 //                announcement and its sleep, for one slice.)
 //                All are woken, never one: a wake-up given to somebody who dies would be lost.
-//                A publisher that dies before it wakes leaves sleepers behind: recoveries (see
-//                Participants) notify again, and no sleep is longer than kSliceMax.
+//                A publisher that dies before it wakes leaves sleepers behind, and may have cleared
+//                their bits already: recoveries (see Participants) call notify_after_death(), and
+//                no sleep is longer than kSliceMax.
 // Thread-safety: any thread of any process.
 // Cost:          notify() is one read-modify-write; a system call only if somebody sleeps, or did
 //                since the last one. wait() makes none while it spins.
@@ -86,7 +87,7 @@ inline constexpr unsigned kSpinsMax = 1000;
 // One look at the clock, which takes as long as some looks at a word.
 inline constexpr unsigned kSpinsPerClock = 64;
 
-// Wakes who sleeps, and returns the bells that are to be rung.
+// Gives the word its next number and wakes who sleeps; returns the bells that are to be rung.
 [[nodiscard]] std::uint64_t wake_sleepers(WaitPoint& point) noexcept;
 void wake(WaitPoint& point, const Participants& participants) noexcept;
 
@@ -138,6 +139,10 @@ inline void notify(WaitPoint& point, const Participants& participants) noexcept 
     internal::wake(point, participants);
   }
 }
+
+// In a recovery: lets all look again, and rings the bell of this participant, whatever the word
+// says; the dead one may have taken note of them and gone no further.
+void notify_after_death(WaitPoint& point, const Participants& participants) noexcept;
 
 // Waits until ready(), which is called often: a load or two, with acquire where something was
 // published. `each_slice` is called after every sleep, woken or not: for what costs more, such as

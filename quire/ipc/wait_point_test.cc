@@ -208,6 +208,24 @@ TEST_F(WaitPointTest, ABellIsRungByAnotherProcess) {
   EXPECT_EQ(other.join().exit_code, 0);
 }
 
+// Goal:   who dies between taking note of sleepers and bells and waking them keeps nobody waiting.
+// Method: the first half of a notify() is done and the second is not, as by one who was killed; an
+//         ordinary notify() then finds nothing to do, and that of a recovery does all of it.
+TEST_F(WaitPointTest, ADeathBetweenTakingNoteAndWakingIsMadeGoodByARecovery) {
+  const Member member(object_);
+  const Doorbell bell = Doorbell::open(member.ref.participants()).value();
+  EXPECT_FALSE(member.wait_for(1, {.policy = WaitPolicy::kSleep, .timeout = milliseconds(1)}));
+  ASSERT_TRUE(arm(member.shared().point, bell, [&] { return member.has(1); }));
+  EXPECT_NE(internal::wake_sleepers(member.shared().point), 0U);  // And nobody rings.
+  const std::uint64_t futexes = calls_of(Call::kFutex);
+  member.publish(1);
+  EXPECT_EQ(calls_of(Call::kFutex), futexes);
+  EXPECT_FALSE(is_readable(bell));
+  notify_after_death(member.shared().point, member.ref.participants());
+  EXPECT_EQ(calls_of(Call::kFutex), futexes + 1);
+  EXPECT_TRUE(is_readable(bell));
+}
+
 TEST_F(WaitPointTest, AMemberHasOneBell) {
   const Member member(object_);
   {

@@ -41,8 +41,8 @@ Result<Seat> Seat::take(ObjectRef object, RoleWord* role, std::string_view what,
     }
   }
   seat.recovery_ = participants.add_recovery([&participants, &first, &second](MemberId) {
-    notify(first, participants);
-    notify(second, participants);
+    notify_after_death(first, participants);
+    notify_after_death(second, participants);
   });
   seat.object_ = std::move(object);
   return seat;
