@@ -7,10 +7,12 @@
 #include <array>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "quire/cli/ipc_chaos.h"
 #include "quire/cli/ipc_output.h"
 #include "quire/cli/session.h"
 #include "quire/cli/verbs.h"
@@ -30,6 +32,8 @@ struct IpcArguments {
   bool force = false;
   double interval_s = kIntervalDefaultS;
   std::uint64_t rounds = 0;  // 0: until Ctrl-C.
+  std::optional<double> seconds;
+  std::optional<std::uint64_t> seed;
 };
 
 // The segments that were named, or all; what cannot be looked at is reported.
@@ -169,13 +173,19 @@ ExitCode remove(Session& session, const IpcArguments& given) {
   return code_of(session);
 }
 
+ExitCode chaos(Session& session, const IpcArguments& given) {
+  return run_ipc_chaos(session,
+                       {.seconds = given.seconds, .seed = given.seed, .structures = given.names});
+}
+
 struct Action {
   std::string_view name;
   ExitCode (*run)(Session&, const IpcArguments&);
 };
 constexpr std::array kActions = {
     Action{.name = "ls", .run = list}, Action{.name = "stat", .run = stat},
-    Action{.name = "watch", .run = watch}, Action{.name = "rm", .run = remove}};
+    Action{.name = "watch", .run = watch}, Action{.name = "rm", .run = remove},
+    Action{.name = "chaos", .run = chaos}};
 
 ExitCode run_ipc(Session& session, const IpcArguments& given) {
   const auto action = std::find_if(kActions.begin(), kActions.end(),
@@ -209,8 +219,8 @@ void add_ipc(CLI::App& app, Session& session) {
        .summary = "Show shared memory and who uses it, and remove what nobody uses.",
        .example = "quire ipc ls\n  quire ipc stat prices\n  quire ipc rm --stale"},
       [given](Session& running) { return run_ipc(running, *given); });
-  verb.add_option("ACTION", given->action, "ls, stat, watch or rm")->option_text("ACTION");
-  verb.add_option("NAME", given->names, "Segments; all where none is named")
+  verb.add_option("ACTION", given->action, "ls, stat, watch, rm or chaos")->option_text("ACTION");
+  verb.add_option("NAME", given->names, "Segments, for chaos structures; all where none is named")
       ->option_text("[NAME...]");
   verb.add_option("--directory", given->directory,
                   "Where they are ($QUIRE_IPC_DIR, else /dev/shm/quire-UID)")
@@ -223,6 +233,11 @@ void add_ipc(CLI::App& app, Session& session) {
   verb.add_option("--rounds", given->rounds, "watch: how many looks; else until Ctrl-C")
       ->option_text("N")
       ->check(CLI::PositiveNumber);
+  verb.add_option("--seconds", given->seconds, "chaos: how long (10)")
+      ->option_text("SECONDS")
+      ->check(CLI::Range(0.01, 1e6));
+  verb.add_option("--seed", given->seed, "chaos: draw the same misfortunes again")
+      ->option_text("N");
 }
 
 }  // namespace quire::cli
