@@ -78,7 +78,7 @@ class ParticipantTable {
   const std::shared_ptr<void> keeper_;
   const std::span<ParticipantSlot> slots_;
   const std::uint64_t segment_id_;
-  Mutex mutex_;
+  quire::Mutex mutex_;  // Not ipc::Mutex.
   std::vector<Known> known_ QUIRE_GUARDED_BY(mutex_);
 };
 

@@ -204,7 +204,7 @@ std::size_t Watch::look(Depth depth) noexcept {
 }
 
 std::shared_ptr<Watcher> Watcher::of_this_process() {
-  static Mutex mutex;
+  static quire::Mutex mutex;
   static std::unique_ptr<WatcherThread> current;
   const MutexLock lock(mutex);
   if (current == nullptr || !current->is_of_this_process()) {

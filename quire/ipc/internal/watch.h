@@ -82,7 +82,7 @@ class Watch : public std::enable_shared_from_this<Watch> {
 
   const std::shared_ptr<ParticipantTable> table_;
   const MemberId self_;
-  Mutex mutex_;
+  quire::Mutex mutex_;  // Not ipc::Mutex.
   CondVar idle_;
   std::vector<NumberedHook> hooks_ QUIRE_GUARDED_BY(mutex_);
   std::uint64_t last_number_ QUIRE_GUARDED_BY(mutex_) = 0;
@@ -117,7 +117,7 @@ class Watcher {
 
   sys::Descriptor event_;
   std::unique_ptr<sys::Poller> poller_;  // Null: no descriptors, and no news.
-  Mutex mutex_;
+  quire::Mutex mutex_;  // Not ipc::Mutex.
   std::vector<std::weak_ptr<Watch>> watches_ QUIRE_GUARDED_BY(mutex_);
   std::atomic<bool> is_stopping_{false};
 };
