@@ -41,7 +41,8 @@ std::vector<std::byte> make_image() {
 
 void patch(std::vector<std::byte>& image, std::span<const std::uint8_t> input) {
   for (; input.size() >= 4; input = input.subspan(4)) {
-    const std::size_t place = input[0] | input[1] << 8U | std::size_t{input[2]} << 16U;
+    const std::size_t place =
+        std::size_t{input[0]} | std::size_t{input[1]} << 8U | std::size_t{input[2]} << 16U;
     image[place % image.size()] = static_cast<std::byte>(input[3]);
   }
 }
