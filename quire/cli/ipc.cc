@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// quire ipc: segments of shared memory: which there are, who uses them, and away with the stale.
+// quire ipc: segments of shared memory: which there are, who uses them, and away with the stale;
+// how fast they are, and whether they survive their users.
 #include <CLI/App.hpp>
 #include <CLI/Validators.hpp>
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "quire/cli/ipc_bench.h"
 #include "quire/cli/ipc_chaos.h"
 #include "quire/cli/ipc_output.h"
 #include "quire/cli/session.h"
@@ -178,14 +180,21 @@ ExitCode chaos(Session& session, const IpcArguments& given) {
                        {.seconds = given.seconds, .seed = given.seed, .structures = given.names});
 }
 
+ExitCode bench(Session& session, const IpcArguments& given) {
+  if (!given.names.empty()) {
+    return session.wrong_use("bench measures everything: it takes no NAME");
+  }
+  return measure_ipc(session, given.seconds);
+}
+
 struct Action {
   std::string_view name;
   ExitCode (*run)(Session&, const IpcArguments&);
 };
 constexpr std::array kActions = {
-    Action{.name = "ls", .run = list}, Action{.name = "stat", .run = stat},
+    Action{.name = "ls", .run = list},     Action{.name = "stat", .run = stat},
     Action{.name = "watch", .run = watch}, Action{.name = "rm", .run = remove},
-    Action{.name = "chaos", .run = chaos}};
+    Action{.name = "bench", .run = bench}, Action{.name = "chaos", .run = chaos}};
 
 ExitCode run_ipc(Session& session, const IpcArguments& given) {
   const auto action = std::find_if(kActions.begin(), kActions.end(),
@@ -217,9 +226,11 @@ void add_ipc(CLI::App& app, Session& session) {
       app,
       {.name = "ipc",
        .summary = "Show shared memory and who uses it, and remove what nobody uses.",
-       .example = "quire ipc ls\n  quire ipc stat prices\n  quire ipc rm --stale"},
+       .example = "quire ipc ls\n  quire ipc stat prices\n  quire ipc rm --stale\n  quire ipc "
+                  "chaos --seconds 60"},
       [given](Session& running) { return run_ipc(running, *given); });
-  verb.add_option("ACTION", given->action, "ls, stat, watch, rm or chaos")->option_text("ACTION");
+  verb.add_option("ACTION", given->action, "ls, stat, watch, rm, bench or chaos")
+      ->option_text("ACTION");
   verb.add_option("NAME", given->names, "Segments, for chaos structures; all where none is named")
       ->option_text("[NAME...]");
   verb.add_option("--directory", given->directory,
@@ -233,7 +244,7 @@ void add_ipc(CLI::App& app, Session& session) {
   verb.add_option("--rounds", given->rounds, "watch: how many looks; else until Ctrl-C")
       ->option_text("N")
       ->check(CLI::PositiveNumber);
-  verb.add_option("--seconds", given->seconds, "chaos: how long (10)")
+  verb.add_option("--seconds", given->seconds, "bench, chaos: how long (20, 10)")
       ->option_text("SECONDS")
       ->check(CLI::Range(0.01, 1e6));
   verb.add_option("--seed", given->seed, "chaos: draw the same misfortunes again")
