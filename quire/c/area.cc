@@ -2,6 +2,7 @@
 #include "quire/c/area.h"
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "quire/c/internal/boundary.h"
@@ -110,11 +111,14 @@ quire_code quire_area_pin(quire_area* area, uint64_t offset_bytes, uint64_t leng
     QUIRE_TRY(require(operation, {{"area", area}}));
     QUIRE_TRY(check_constant(operation, "access", access, QUIRE_ACCESS_READ_WRITE));
     const ByteRange range{.offset_bytes = offset_bytes, .length_bytes = length_bytes};
+    // Not in one expression: gcc 12 leaks the box when QUIRE_TRY leaves a half-made aggregate.
     if (access == QUIRE_ACCESS_READ_ONLY) {
-      return quire_pin{area->box, QUIRE_TRY(any(*area).pin(range))};
+      quire::Pin taken = QUIRE_TRY(any(*area).pin(range));
+      return quire_pin{area->box, std::move(taken)};
     }
-    return quire_pin{area->box,
-                     QUIRE_TRY(QUIRE_TRY(writable(*area, operation))->pin_for_writing(range))};
+    quire::WritablePin taken =
+        QUIRE_TRY(QUIRE_TRY(writable(*area, operation))->pin_for_writing(range));
+    return quire_pin{area->box, std::move(taken)};
   };
   return make_handle(__func__, "pin", pin, error, make);
 }

@@ -22,8 +22,7 @@
 extern "C" {
 #endif
 
-// --- What it shows
-// ---------------------------------------------------------------------------------
+// --- What it shows -------------------------------------------------------------------------------
 
 // NULL when there are none.
 QUIRE_API const void* quire_area_bytes(const quire_area* area) QUIRE_NOEXCEPT;
@@ -38,8 +37,7 @@ QUIRE_API uint32_t quire_area_fault_path(const quire_area* area) QUIRE_NOEXCEPT;
 QUIRE_API size_t quire_area_explain(const quire_area* area, char* text,
                                     size_t text_bytes) QUIRE_NOEXCEPT;
 
-// --- Residency
-// -------------------------------------------------------------------------------------
+// --- Residency -----------------------------------------------------------------------------------
 
 // Keeps the range in memory until the pin is freed: no fault, no EFAULT from system calls.
 // Errors: EIO of the file; LIMIT when it does not fit into the budget; READ_ONLY; OUT_OF_RANGE.
@@ -119,8 +117,7 @@ QUIRE_API quire_code quire_area_get_stats(const quire_area* area, quire_area_sta
 // The error that sticks, or nothing.
 QUIRE_API quire_code quire_area_check(const quire_area* area, quire_error* error) QUIRE_NOEXCEPT;
 
-// --- Stores: all of these need QUIRE_ACCESS_READ_WRITE, and give READ_ONLY else
-// ----------------------
+// --- Stores: all of these need QUIRE_ACCESS_READ_WRITE, and give READ_ONLY else ------------------
 
 // When it returns, what was stored to the range is as durable as asked for. Of an atomic area it is
 // a commit, of everything. Errors: ENOSPC, EIO, also of earlier write-backs. Blocks.
@@ -136,8 +133,7 @@ QUIRE_API quire_code quire_area_flush_async(quire_area* area, uint64_t offset_by
 QUIRE_API quire_code quire_area_resize(quire_area* area, uint64_t size_bytes,
                                        quire_error* error) QUIRE_NOEXCEPT;
 
-// --- Atomic areas: UNSUPPORTED for others
-// --------------------------------------------------------------
+// --- Atomic areas: UNSUPPORTED for others --------------------------------------------------------
 
 // When it returns, every store that came before it is durable, or none is.
 // Errors: then nothing is committed and nothing lost; FAILED while a pin for writing is held.
@@ -151,8 +147,7 @@ QUIRE_API quire_code quire_area_rollback(quire_area* area, quire_error* error) Q
 QUIRE_API quire_code quire_area_snapshot(const quire_area* area, quire_area** snapshot,
                                          quire_error* error) QUIRE_NOEXCEPT;
 
-// --- The end
-// ---------------------------------------------------------------------------------------
+// --- The end -------------------------------------------------------------------------------------
 
 // Writes what is dirty (drops what is not committed), then releases everything.
 // Errors: what check() has; of write-back; FAILED while a pin is left: nothing happens then.

@@ -10,11 +10,10 @@
 //     return 1;
 //   }
 //
-// Errors.  Whatever can fail returns a quire_code and takes a quire_error*, last, which may be
-// NULL.
-//          The error belongs to the caller and nothing in it is to be freed. It is not kept per
-//          thread: what runs on many threads by turns (goroutines, futures) would look for it on
-//          another one. After a success it says so.
+// Errors.  Whatever can fail returns a quire_code and takes, last, a quire_error*, or NULL. The
+//          error belongs to the caller and nothing in it is to be freed. It is not kept per thread:
+//          what runs on many threads by turns (goroutines, futures) would look for it on another
+//          one. After a success it says so.
 // Options. Structures that callers fill in begin with struct_size, their own size; NULL stands for
 //          all defaults, and zero is the default in every field. A program may be older than the
 //          library (what it does not know is zero) or newer (refused only if it asks for something
@@ -45,8 +44,7 @@ extern "C" {
 #define QUIRE_NOEXCEPT
 #endif
 
-// --- Versions
-// --------------------------------------------------------------------------------------
+// --- Versions ------------------------------------------------------------------------------------
 
 // Of this header. A program that was built with one version of the ABI runs with every library of
 // the same one.
@@ -55,8 +53,7 @@ extern "C" {
 QUIRE_API uint32_t quire_abi_version(void) QUIRE_NOEXCEPT;
 QUIRE_API const char* quire_version(void) QUIRE_NOEXCEPT;  // "1.2.3"
 
-// --- Errors
-// ----------------------------------------------------------------------------------------
+// --- Errors --------------------------------------------------------------------------------------
 
 // 0: success. Negative: the kernel's errno, negated (-ENOENT). Positive: quire's own, below. New
 // ones may come.
@@ -95,8 +92,7 @@ typedef struct quire_error {
 
 #define QUIRE_ERROR_INIT {sizeof(quire_error), 0, 0, 0, "", ""}
 
-// --- Values
-// ----------------------------------------------------------------------------------------
+// --- Values --------------------------------------------------------------------------------------
 
 // A length: up to the end, whatever the size turns out to be. Zero means zero in an argument; in
 // options it is the default.
@@ -133,8 +129,7 @@ typedef struct quire_range {
 #define QUIRE_DURABILITY_ALL UINT32_C(1)      // So do the whole file, its times, its name.
 #define QUIRE_DURABILITY_STARTED UINT32_C(2)  // Nothing is promised: the device has work.
 
-// --- Tickets: work that goes on in the background
-// --------------------------------------------------
+// --- Tickets: work that goes on in the background ------------------------------------------------
 
 typedef struct quire_ticket quire_ticket;
 

@@ -36,8 +36,7 @@ typedef struct quire_ring_writer quire_ring_writer;
 typedef struct quire_ring_reader quire_ring_reader;
 typedef struct quire_mutex quire_mutex;
 
-// --- Segments
-// --------------------------------------------------------------------------------------
+// --- Segments ------------------------------------------------------------------------------------
 
 // `kind`
 #define QUIRE_OBJECT_SPSC_BYTES UINT32_C(2)  // Records, one writer, one reader.
@@ -104,8 +103,7 @@ QUIRE_API quire_code quire_segment_get_bytes(const quire_segment* segment, const
 // The name stays, and so does what is open of it.
 QUIRE_API void quire_segment_free(quire_segment* segment) QUIRE_NOEXCEPT;
 
-// --- Rings
-// -----------------------------------------------------------------------------------------
+// --- Rings ---------------------------------------------------------------------------------------
 
 // Errors: -EBUSY when somebody alive has the place; -ENOENT; WRONG_KIND for what is no ring.
 QUIRE_API quire_code quire_ring_writer_open(const quire_segment* segment, const char* name,
@@ -142,8 +140,7 @@ QUIRE_API quire_code quire_ring_reader_release(quire_ring_reader* reader,
                                                quire_error* error) QUIRE_NOEXCEPT;
 QUIRE_API void quire_ring_reader_free(quire_ring_reader* reader) QUIRE_NOEXCEPT;
 
-// --- Mutexes
-// ---------------------------------------------------------------------------------------
+// --- Mutexes -------------------------------------------------------------------------------------
 
 // Errors: -ENOENT; WRONG_KIND.
 QUIRE_API quire_code quire_mutex_open(const quire_segment* segment, const char* name,

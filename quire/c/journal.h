@@ -42,8 +42,7 @@ typedef struct quire_journal_options {
   const char* path;       // NULL: beside the first file, "table.db.quire-journal".
 } quire_journal_options;
 
-// --- A journal and its files
-// -----------------------------------------------------------------------
+// --- A journal and its files ---------------------------------------------------------------------
 
 // The files get numbers in their order.
 // Errors: EBUSY when somebody has it open; ENOENT when a journal is missing that a file needs;
@@ -114,8 +113,7 @@ QUIRE_API quire_code quire_journal_close(quire_journal* journal, quire_error* er
 // Does not checkpoint: what is committed is found when it is opened again.
 QUIRE_API void quire_journal_free(quire_journal* journal) QUIRE_NOEXCEPT;
 
-// --- Snapshots: the files as of one commit, while writing goes on
-// --------------------------------------
+// --- Snapshots: the files as of one commit, while writing goes on --------------------------------
 
 // What a snapshot needs stays in the journal: held for long while much is committed, it fills it.
 QUIRE_API quire_code quire_journal_snapshot(quire_journal* journal, quire_snapshot** snapshot,

@@ -20,8 +20,7 @@ static int shows(const void* bytes, const char* text) {
   return bytes != NULL && strcmp(bytes, text) == 0;
 }
 
-// --- Journals
-// --------------------------------------------------------------------------------------
+// --- Journals ------------------------------------------------------------------------------------
 
 static quire_journal* open_pair(void) {
   const char* paths[] = {"one", "two"};
@@ -193,8 +192,7 @@ static void journals_refuse_null_and_wrong_options(void) {
   quire_journal_free(journal);
 }
 
-// --- Atomic areas
-// ----------------------------------------------------------------------------------
+// --- Atomic areas --------------------------------------------------------------------------------
 
 static quire_pager* make_pager(void) {
   const quire_pager_options options = {.struct_size = sizeof options, .memory_bytes = 8 * kMiB};

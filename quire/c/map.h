@@ -29,8 +29,7 @@ extern "C" {
 
 typedef struct quire_mapping quire_mapping;
 
-// --- Making one
-// ------------------------------------------------------------------------------------
+// --- Making one ----------------------------------------------------------------------------------
 
 // `sharing`. 0 is what is usual: shared for a file, private for memory.
 #define QUIRE_SHARING_DEFAULT UINT32_C(0)
@@ -81,8 +80,7 @@ typedef struct quire_memory_options {
 QUIRE_API quire_code quire_map_memory(uint64_t size_bytes, const quire_memory_options* options,
                                       quire_mapping** mapping, quire_error* error) QUIRE_NOEXCEPT;
 
-// --- What it shows
-// ---------------------------------------------------------------------------------
+// --- What it shows -------------------------------------------------------------------------------
 
 // NULL when there are none.
 QUIRE_API const void* quire_mapping_bytes(const quire_mapping* mapping) QUIRE_NOEXCEPT;
@@ -105,8 +103,7 @@ QUIRE_API quire_code quire_mapping_write(quire_mapping* mapping, uint64_t offset
                                          const void* from, size_t length_bytes,
                                          quire_error* error) QUIRE_NOEXCEPT;
 
-// --- Advice and residency
-// --------------------------------------------------------------------------
+// --- Advice and residency ------------------------------------------------------------------------
 
 #define QUIRE_ADVICE_NORMAL UINT32_C(0)
 #define QUIRE_ADVICE_RANDOM UINT32_C(1)      // No read-ahead.
@@ -176,13 +173,11 @@ QUIRE_API quire_code quire_mapping_evict(const quire_mapping* mapping, uint64_t 
                                          uint64_t length_bytes, quire_eviction_report* report,
                                          quire_error* error) QUIRE_NOEXCEPT;
 
-// --- Stores: all of these need QUIRE_ACCESS_READ_WRITE, and give READ_ONLY else
-// ----------------------
+// --- Stores: READ_ONLY without QUIRE_ACCESS_READ_WRITE ------------------
 
 // Makes the view, and the file, this long. What is added reads as zeros.
 // Errors: ENOSPC with the size unchanged; LIMIT past the reserved addresses; UNSUPPORTED for
-// private
-//         views, devices, views that end before the file does.
+//         private views, devices, views that end before the file does.
 QUIRE_API quire_code quire_mapping_resize(quire_mapping* mapping, uint64_t size_bytes,
                                           quire_error* error) QUIRE_NOEXCEPT;
 // Adds bytes at the end. Errors: as quire_mapping_resize(). Cost: a system call, no page fault.
@@ -203,8 +198,7 @@ QUIRE_API quire_code quire_mapping_flush_async(const quire_mapping* mapping, uin
 QUIRE_API quire_code quire_mapping_acknowledge_error(const quire_mapping* mapping,
                                                      quire_error* error) QUIRE_NOEXCEPT;
 
-// --- The end
-// ---------------------------------------------------------------------------------------
+// --- The end -------------------------------------------------------------------------------------
 
 // Releases everything, and returns what failed: a flush in the background, trimming, munmap.
 QUIRE_API quire_code quire_mapping_close(quire_mapping* mapping, quire_error* error) QUIRE_NOEXCEPT;

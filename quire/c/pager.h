@@ -30,8 +30,7 @@ typedef struct quire_pager quire_pager;
 typedef struct quire_area quire_area;
 typedef struct quire_pin quire_pin;
 
-// --- The pager
-// -------------------------------------------------------------------------------------
+// --- The pager -----------------------------------------------------------------------------------
 
 #define QUIRE_POLICY_S3_FIFO UINT32_C(0)
 #define QUIRE_POLICY_CLOCK UINT32_C(1)
@@ -89,8 +88,7 @@ QUIRE_API quire_code quire_pager_get_stats(const quire_pager* pager, quire_pager
 QUIRE_API size_t quire_pager_explain(const quire_pager* pager, char* text,
                                      size_t text_bytes) QUIRE_NOEXCEPT;
 
-// --- Making an area
-// --------------------------------------------------------------------------------
+// --- Making an area ------------------------------------------------------------------------------
 
 // `engine`: what stands behind the pointers.
 #define QUIRE_ENGINE_AUTOMATIC UINT32_C(0)  // A kernel mapping, without a budget, where it must be.

@@ -31,8 +31,7 @@ static void expect_record(quire_ring_reader* reader, const char* text) {
   C_EXPECT_OK(quire_ring_reader_release(reader, c_error()));
 }
 
-// --- Rings
-// -----------------------------------------------------------------------------------------
+// --- Rings ---------------------------------------------------------------------------------------
 
 static int push_numbers(quire_segment* segment) {
   quire_ring_writer* writer = open_writer(segment, "one");

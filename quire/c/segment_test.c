@@ -11,8 +11,7 @@
 #include "quire/testing/c_segment.h"
 #include "quire/testing/c_test.h"
 
-// --- Segments
-// --------------------------------------------------------------------------------------
+// --- Segments ------------------------------------------------------------------------------------
 
 static void who_comes_first_makes_it(void) {
   quire_segment* first = open_segment();
@@ -119,8 +118,7 @@ static void what_is_no_layout_is_refused(void) {
   C_EXPECT(segment == NULL);
 }
 
-// --- Mutexes
-// ---------------------------------------------------------------------------------------
+// --- Mutexes -------------------------------------------------------------------------------------
 
 static quire_mutex* open_mutex(const quire_segment* segment) {
   quire_mutex* mutex = NULL;

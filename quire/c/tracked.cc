@@ -54,8 +54,8 @@ quire_code quire_tracked_open(const char* path, const quire_tracked_options* opt
                               quire_tracked** tracked, quire_error* error) noexcept {
   const auto make = [&](const char* operation) -> Result<quire_tracked> {
     QUIRE_TRY(require(operation, {{"path", path}}));
-    return quire_tracked{
-        QUIRE_TRY(quire::map(path, QUIRE_TRY(to_tracked_options(operation, options))))};
+    const quire::TrackedOptions chosen = QUIRE_TRY(to_tracked_options(operation, options));
+    return quire_tracked{QUIRE_TRY(quire::map(path, chosen))};
   };
   return make_handle(__func__, "tracked", tracked, error, make);
 }

@@ -32,8 +32,7 @@ static int shows(const void* bytes, const char* text) {
   return bytes != NULL && strcmp(bytes, text) == 0;
 }
 
-// --- Tracked mappings
-// ------------------------------------------------------------------------------
+// --- Tracked mappings ----------------------------------------------------------------------------
 
 static void what_is_committed_is_found_again_and_nothing_else(void) {
   quire_tracked* tracked = open_tracked("state");

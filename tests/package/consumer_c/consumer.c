@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The smallest program in C: prints a file through a mapping, and appends a line to another one.
+// A small program in C: prints a file through a pager, and appends a line to another one through a
+// mapping.
 #include <quire/c/quire.h>
 #include <stdio.h>
 
 static quire_code show(const char* path, quire_error* error) {
-  quire_mapping* map;
-  const quire_code code = quire_map_file(path, NULL, &map, error);
+  quire_pager* pager;
+  quire_area* area = NULL;
+  quire_code code = quire_pager_create(NULL, &pager, error);
   if (code == QUIRE_OK) {
-    fwrite(quire_mapping_bytes(map), 1, quire_mapping_size(map), stdout);
+    code = quire_pager_map(pager, path, NULL, &area, error);
   }
-  quire_mapping_free(map);
+  if (code == QUIRE_OK) {
+    fwrite(quire_area_bytes(area), 1, (size_t)quire_area_size(area), stdout);
+  }
+  quire_area_free(area);
+  quire_pager_free(pager);
   return code;
 }
 
