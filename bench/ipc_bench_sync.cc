@@ -391,10 +391,10 @@ void print_ways(const char* title, const nlohmann::json& ways) {
              "trips/s", "p50", "p99", "p99.9", "max");
   for (const nlohmann::json& way : ways) {
     const nlohmann::json& latency = way["latency_us"];
-    fmt::print("{:<26}{:>14.0f} {:>8.2f} {:>8.2f} {:>8.2f} {:>9.1f}\n", way["name"].get<std::string>(),
-               way["round_trips_per_second"]["median"].get<double>(), latency["p50"].get<double>(),
-               latency["p99"].get<double>(), latency["p99.9"].get<double>(),
-               latency["max"].get<double>());
+    fmt::print(
+        "{:<26}{:>14.0f} {:>8.2f} {:>8.2f} {:>8.2f} {:>9.1f}\n", way["name"].get<std::string>(),
+        way["round_trips_per_second"]["median"].get<double>(), latency["p50"].get<double>(),
+        latency["p99"].get<double>(), latency["p99.9"].get<double>(), latency["max"].get<double>());
   }
 }
 
