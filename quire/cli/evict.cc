@@ -167,12 +167,12 @@ ExitCode run_evict(Session& session, const EvictArguments& given) {
 
 void add_evict(CLI::App& app, Session& session) {
   const auto given = std::make_shared<EvictArguments>();
-  CLI::App& verb = session.add_verb(
-      app,
-      {.name = "evict",
-       .summary = "Drop files from memory, check, and say what stayed and why.",
-       .example = "quire evict data.bin\n  quire evict --best-effort /var/log"},
-      [given](Session& running) { return run_evict(running, *given); });
+  CLI::App& verb =
+      session.add_verb(app,
+                       {.name = "evict",
+                        .summary = "Drop files from memory, check, and say what stayed and why.",
+                        .example = "quire evict data.bin\n  quire evict --best-effort /var/log"},
+                       [given](Session& running) { return run_evict(running, *given); });
   add_tree_arguments(verb, given->tree, "Files, directories (with all below) or block devices");
   verb.add_flag("--best-effort", given->best_effort, "Exit with 0 also when something stayed");
 }
