@@ -24,9 +24,9 @@
 namespace quire::testing {
 
 inline const WritablePagedOptions kAtomic{.access = Access::kReadWrite,
-                                              .engine = PagingEngine::kPaged,
-                                              .reserve_bytes = 32_MiB,
-                                              .commit = Commit::kAtomic};
+                                          .engine = PagingEngine::kPaged,
+                                          .reserve_bytes = 32_MiB,
+                                          .commit = Commit::kAtomic};
 
 class CommitTest : public ::testing::Test {
  protected:

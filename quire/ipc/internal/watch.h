@@ -117,7 +117,7 @@ class Watcher {
 
   sys::Descriptor event_;
   std::unique_ptr<sys::Poller> poller_;  // Null: no descriptors, and no news.
-  quire::Mutex mutex_;  // Not ipc::Mutex.
+  quire::Mutex mutex_;                   // Not ipc::Mutex.
   std::vector<std::weak_ptr<Watch>> watches_ QUIRE_GUARDED_BY(mutex_);
   std::atomic<bool> is_stopping_{false};
 };
