@@ -67,8 +67,9 @@ struct TrialFiles {
 };
 
 Outcome<TrialFiles> create_trial_files(const std::string& directory) {
-  TrialFiles files{.full = QUIRE_TRY(create_nameless(directory)),
-                   .empty = QUIRE_TRY(create_nameless(directory))};
+  TrialFiles files;
+  files.full = QUIRE_TRY(create_nameless(directory));
+  files.empty = QUIRE_TRY(create_nameless(directory));
   const std::vector<std::byte> content(kTrialFileBytes, std::byte{0x5a});
   QUIRE_TRY(write_at(files.full.get(), content, 0));
   QUIRE_TRY(sync_data(files.full.get()));
