@@ -221,8 +221,4 @@ Result<void> ChannelGame::compare_books(ChaosStation& station) const {
   return {};
 }
 
-std::string ChannelGame::explain(const Segment& /*segment*/) const {
-  return "";
-}
-
 }  // namespace quire::ipc::internal

@@ -81,7 +81,6 @@ class ChannelGame final : public ChaosGame {
   void add_objects(Layout& layout) const override;
   Result<void> play(ChaosStation& station) const override;
   Result<void> audit(ChaosStation& station) const override;
-  [[nodiscard]] std::string explain(const Segment& segment) const override;
 
  private:
   Result<void> play_reader(ChaosStation& station) const;

@@ -144,8 +144,4 @@ Result<void> NewsGame::audit(ChaosStation& station) const {
                             : fail(violation(kind_.name, "its words make no sense"));
 }
 
-std::string NewsGame::explain(const Segment& /*segment*/) const {
-  return "";
-}
-
 }  // namespace quire::ipc::internal

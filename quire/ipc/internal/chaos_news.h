@@ -64,7 +64,6 @@ class NewsGame final : public ChaosGame {
   void add_objects(Layout& layout) const override;
   Result<void> play(ChaosStation& station) const override;
   Result<void> audit(ChaosStation& station) const override;
-  [[nodiscard]] std::string explain(const Segment& segment) const override;
 
  private:
   Result<void> play_viewer(ChaosStation& station) const;
