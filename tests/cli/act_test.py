@@ -74,7 +74,8 @@ class WarmTest(CommandTest):
         self.assertEqual(document["exit_code"], 0)
 
     # Goal:   warming stops where the memory ends that can be had without reclaim, and says whose.
-    # Method: the command in a cgroup with a limit far below the file's size.
+    # Method: the command in a cgroup with a limit far below the file's size, and above what a
+    #         sanitizer takes.
     def test_a_memory_limit_ends_it_with_the_name_of_the_limit(self):
         self.need_root()
         group = "/sys/fs/cgroup/memory/quire-cli-test"
@@ -83,8 +84,8 @@ class WarmTest(CommandTest):
         os.makedirs(group, exist_ok=True)
         self.addCleanup(os.rmdir, group)
         with open(f"{group}/memory.limit_in_bytes", "w", encoding="ascii") as file:
-            file.write(str(64 * MIB))
-        path = self.write_cold("file", 128 * MIB)
+            file.write(str(128 * MIB))
+        path = self.write_cold("file", 256 * MIB)
 
         def enter():
             with open(f"{group}/cgroup.procs", "w", encoding="ascii") as file:
@@ -95,7 +96,7 @@ class WarmTest(CommandTest):
         self.assertEqual(document["exit_code"], 1)
         found = document["files"][0]
         self.assertEqual(found["stopped"], "memory")
-        self.assertGreater(found["left_out_bytes"], 64 * MIB)
+        self.assertGreater(found["left_out_bytes"], 128 * MIB)
         self.assertIn("quire-cli-test", document["errors"][0]["cause"])
         self.assertIn("--allow-reclaim", document["errors"][0]["remedy"])
         with open(f"{group}/memory.failcnt", encoding="ascii") as file:
