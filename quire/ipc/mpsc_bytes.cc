@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quire/ipc/mpsc_bytes.h"
 
-#include <cstring>
+#include <algorithm>
 
 namespace quire::ipc {
 namespace {
@@ -79,7 +79,7 @@ bool MpscBytes::Writer::try_push(std::span<const std::byte> record) const noexce
   if (!claim) {
     return false;
   }
-  std::memcpy(claim.bytes().data(), record.data(), record.size());
+  std::ranges::copy(record, claim.bytes().begin());
   claim.commit(record.size());
   return true;
 }
@@ -87,7 +87,7 @@ bool MpscBytes::Writer::try_push(std::span<const std::byte> record) const noexce
 Result<void> MpscBytes::Writer::push(std::span<const std::byte> record,
                                      const WaitOptions& options) const {
   Claim claim = QUIRE_TRY(reserve(record.size(), options));
-  std::memcpy(claim.bytes().data(), record.data(), record.size());
+  std::ranges::copy(record, claim.bytes().begin());
   claim.commit(record.size());
   return {};
 }

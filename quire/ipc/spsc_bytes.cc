@@ -70,7 +70,7 @@ bool SpscBytes::Writer::try_push(std::span<const std::byte> record) noexcept {
   if (room.data() == nullptr) {
     return false;
   }
-  std::memcpy(room.data(), record.data(), record.size());
+  std::ranges::copy(record, room.begin());
   commit(record.size());
   return true;
 }
@@ -78,7 +78,7 @@ bool SpscBytes::Writer::try_push(std::span<const std::byte> record) noexcept {
 Result<void> SpscBytes::Writer::push(std::span<const std::byte> record,
                                      const WaitOptions& options) {
   const std::span<std::byte> room = QUIRE_TRY(reserve(record.size(), options));
-  std::memcpy(room.data(), record.data(), record.size());
+  std::ranges::copy(record, room.begin());
   commit(record.size());
   return {};
 }
