@@ -68,7 +68,7 @@ class SharedWords {
   SharedWords& operator=(const SharedWords&) = delete;
 
   [[nodiscard]] std::atomic<std::uint32_t>& word(unsigned direction) const {
-    return words_[2 * direction].value;  // Neighbouring lines are fetched together.
+    return words_[std::size_t{2} * direction].value;  // Neighbouring lines are fetched together.
   }
 
  private:
@@ -312,8 +312,8 @@ struct TripRacer {
 };
 
 template <typename Way, typename... Arguments>
-TripRacer trip_racer(std::string name, const TripPlan& plan, Arguments... arguments) {
-  return {.name = std::move(name), .run = [plan, arguments...] {
+TripRacer trip_racer(const char* name, const TripPlan& plan, Arguments... arguments) {
+  return {.name = name, .run = [plan, arguments...] {
             Way way(arguments...);
             return measure_trips(way, plan);
           }};

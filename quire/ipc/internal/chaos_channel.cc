@@ -26,7 +26,7 @@ std::uint64_t mix(std::uint64_t number) noexcept {
 }
 
 std::uint64_t pattern_word(const ChaosMessage& message, std::size_t index) noexcept {
-  return mix(message.number * 0x100000001b3 + message.writer * 0x10001 + index);
+  return mix(message.number * 0x100000001b3 + std::uint64_t{message.writer} * 0x10001 + index);
 }
 
 using Head = std::array<std::uint64_t, ChaosMessage::kHeadBytes / 8>;

@@ -156,8 +156,9 @@ class SharedRecordReader final : public ChaosReader {
 };
 
 template <typename Ring, typename Writer, typename Reader>
-ChaosChannel make_channel(std::string name, unsigned writers, typename Ring::Options options) {
-  return {.name = std::move(name),
+ChaosChannel make_channel(const std::string& name, unsigned writers,
+                          const typename Ring::Options& options) {
+  return {.name = name,
           .writers = writers,
           .object = [options](const std::string& object) { return Ring::object(object, options); },
           .open_writer = [](const Segment& segment,

@@ -105,7 +105,9 @@ std::string caught_channel() {
   return caught<ChannelGame>(mutant_options(), channel_of<Writer, Reader>());
 }
 
-#define EXPECT_SAYS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
+void expect_says(const std::string& text, const char* part) {
+  EXPECT_NE(text.find(part), std::string::npos) << text;
+}
 
 TEST(ChaosMutantTest, TheRingThatTheMutantsAreMadeOfIsGood) {
   ChaosOptions options = mutant_options();
@@ -128,7 +130,7 @@ class PublishesBeforeTheCopy : public GoodWriter {
 
 TEST(ChaosMutantTest, AMessageThatIsPublishedBeforeItIsCopiedIsNoticed) {
   const std::string said = caught_channel<PublishesBeforeTheCopy, GoodReader>();
-  EXPECT_SAYS(said, "mutant: ");  // Torn, or still the one that was there before.
+  expect_says(said, "mutant: ");  // Torn, or still the one that was there before.
 }
 
 class ReleasesBeforeUse : public GoodReader {
@@ -149,7 +151,7 @@ class ReleasesBeforeUse : public GoodReader {
 
 TEST(ChaosMutantTest, AMessageThatIsReleasedBeforeItIsUsedIsLostWithItsReader) {
   const std::string said = caught_channel<GoodWriter, ReleasesBeforeUse>();
-  EXPECT_SAYS(said, "was acknowledged");
+  expect_says(said, "was acknowledged");
 }
 
 class DropsWhenFull : public GoodWriter {
@@ -166,7 +168,7 @@ class DropsWhenFull : public GoodWriter {
 
 TEST(ChaosMutantTest, AnAcknowledgedMessageThatNeverComesIsALoss) {
   const std::string said = caught_channel<DropsWhenFull, GoodReader>();
-  EXPECT_SAYS(said, "was acknowledged");
+  expect_says(said, "was acknowledged");
 }
 
 class SendsTwice : public GoodWriter {
@@ -180,7 +182,7 @@ class SendsTwice : public GoodWriter {
 
 TEST(ChaosMutantTest, AMessageThatComesTwiceIsNoticed) {
   const std::string said = caught_channel<SendsTwice, GoodReader>();
-  EXPECT_SAYS(said, "had come and been released");
+  expect_says(said, "had come and been released");
 }
 
 class Crashes : public GoodReader {
@@ -194,7 +196,7 @@ class Crashes : public GoodReader {
 
 TEST(ChaosMutantTest, ACrashIsTold) {
   const std::string said = caught_channel<GoodWriter, Crashes>();
-  EXPECT_SAYS(said, "reader was ended by SIGSEGV, which we did not send");
+  expect_says(said, "reader was ended by SIGSEGV, which we did not send");
 }
 
 class SleepsForEver : public GoodReader {
@@ -213,10 +215,10 @@ TEST(ChaosMutantTest, WhoHangsIsNamedWithWhoIsWaitingBesideHim) {
   options.pause = std::chrono::hours(1);  // A process that is replaced has not hung for long.
   const auto channel = channel_of<GoodWriter, SleepsForEver>();
   const std::string said = caught<ChannelGame>(options, channel);
-  EXPECT_SAYS(said, "writer 0 (pid ");
-  EXPECT_SAYS(said, "is sending, or waiting for room since");
-  EXPECT_SAYS(said, "reader (pid ");
-  EXPECT_SAYS(said, "is waiting for a message since");
+  expect_says(said, "writer 0 (pid ");
+  expect_says(said, "is sending, or waiting for room since");
+  expect_says(said, "reader (pid ");
+  expect_says(said, "is waiting for a message since");
 }
 
 // Recovery left out: a word that a dead owner leaves behind.
@@ -266,7 +268,7 @@ TEST(ChaosMutantTest, ALockThatADeadOwnerKeepsHangsTheOthers) {
   // All of them are replaced now and then, but far from every half second.
   options.pause = std::chrono::milliseconds(400);
   const std::string said = caught<LockGame>(options, word_lock<ForgetsTheDead>());
-  EXPECT_SAYS(said, "is waiting for the lock since");
+  expect_says(said, "is waiting for the lock since");
 }
 
 TEST(ChaosMutantTest, ALockThatKeepsNobodyOutIsNoticed) {
@@ -298,7 +300,7 @@ TEST(ChaosMutantTest, ADeathInsideThatNobodyIsToldOfIsNoticed) {
     return std::make_unique<HidesTheDeath>(QUIRE_TRY(Mutex::open(segment, name)));
   };
   const std::string said = caught<LockGame>(mutant_options(), kind);
-  EXPECT_SAYS(said, "was not told of a death");
+  expect_says(said, "was not told of a death");
 }
 
 // Forgets what it skipped.
@@ -326,7 +328,7 @@ TEST(ChaosMutantTest, WhatAViewerMissedAndWasNotToldOfIsNoticed) {
     return std::make_unique<TellsOfNoMisses>(QUIRE_TRY(open(segment, name, from_oldest)));
   };
   const std::string said = caught<NewsGame>(mutant_options(), kind);
-  EXPECT_SAYS(said, "nobody told that");
+  expect_says(said, "nobody told that");
 }
 
 // A value that is kept to be shown again.
@@ -358,7 +360,7 @@ TEST(ChaosMutantTest, AValueThatIsOlderThanWhatWasAcknowledgedIsNoticed) {
     return std::make_unique<ShowsTheValueBefore>(QUIRE_TRY(open(segment, name, from_oldest)));
   };
   const std::string said = caught<NewsGame>(mutant_options(), kind);
-  EXPECT_SAYS(said, "blackboard: message ");
+  expect_says(said, "blackboard: message ");
 }
 
 }  // namespace

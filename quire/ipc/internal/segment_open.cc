@@ -64,7 +64,7 @@ Result<void> Opener::claim(OwnedState from) {
     return {};  // Somebody else was faster.
   }
   QUIRE_IPC_STEP("segment.initialise.claimed");
-  const Result<void> made = initialise(phase_of(from) != SegmentPhase::kBlank);
+  Result<void> made = initialise(phase_of(from) != SegmentPhase::kBlank);
   if (!made) {
     give_up(self);
     return made;

@@ -326,7 +326,7 @@ Result<void> JournalState::write_records(Batch& batch, const std::vector<LogSpac
 }
 
 Result<void> JournalState::write_chain(Batch& batch, const std::vector<LogSpace::Piece>& pieces,
-                                       RecordHeader header) {
+                                       const RecordHeader& header) {
   using Pages = std::span<const std::byte* const>;
   // A durable write makes nothing durable but itself: what came before must be so already.
   const bool is_prefix_durable = header.durable_lsn + 1 == header.lsn;

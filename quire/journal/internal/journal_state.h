@@ -176,7 +176,7 @@ class JournalState {
   void write_batch(Batch& batch, const std::vector<LogSpace::Piece>& pieces) QUIRE_REQUIRES(mutex_);
   // Ends with the flush of a commit. Fills in the checksums.
   Result<void> write_chain(Batch& batch, const std::vector<LogSpace::Piece>& pieces,
-                           RecordHeader header);
+                           const RecordHeader& header);
   // The records, each by `write(header, pages)`.
   template <typename Write>
   Result<void> write_records(Batch& batch, const std::vector<LogSpace::Piece>& pieces,

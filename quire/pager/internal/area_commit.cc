@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <new>
 
 #include "quire/base/check.h"
 #include "quire/journal/journaled_store.h"
@@ -31,7 +32,8 @@ Result<std::shared_ptr<AreaCommit>> AreaCommit::make(std::shared_ptr<Journal> jo
 
 AreaCommit::~AreaCommit() {
   if (Service::is_in_forked_child()) {
-    new std::shared_ptr<Journal>(journal);  // For good: its thread was not inherited.
+    // For good: its thread was not inherited.
+    static_cast<void>(new (std::nothrow) std::shared_ptr<Journal>(journal));
     return;
   }
   journal->file(file).give_up_claim();

@@ -188,9 +188,12 @@ bool Committer::take_images() {
 bool Committer::begin_chunk() {
   const auto chunk =
       std::ranges::find_if(chunks_, [](const Chunk& some) { return !some.slot.has_value(); });
-  if (chunk == chunks_.end() || !(chunk->slot = core_.windows->try_take())) {
+  const std::optional<std::uint32_t> slot =
+      chunk == chunks_.end() ? std::nullopt : core_.windows->try_take();
+  if (!slot) {
     return false;
   }
+  chunk->slot = slot;
   chunk->used_bytes = 0;
   chunk->images.assign(areas_.size(), {});
   filling_ = &*chunk;
