@@ -102,7 +102,7 @@ Result<void> prepare_commits(Store& store, const WritablePagedOptions& options) 
   return store.sync(Durability::kData);
 }
 
-Result<OpenedArea> open_journaled(PagerState& state, std::shared_ptr<Journal> journal,
+Result<OpenedArea> open_journaled(PagerState& state, const std::shared_ptr<Journal>& journal,
                                   std::size_t file, JournalOwner owner,
                                   const WritablePagedOptions& options) {
   const std::shared_ptr<Store> store(journal, &journal->file(file));
@@ -191,14 +191,14 @@ Result<WritablePagedArea> Pager::map_store_writable(std::shared_ptr<Store> store
   return WritablePagedArea(QUIRE_TRY(open_store(*state_, std::move(store), options)));
 }
 
-Result<WritablePagedArea> Pager::map(std::shared_ptr<Journal> journal, std::size_t file,
+Result<WritablePagedArea> Pager::map(const std::shared_ptr<Journal>& journal, std::size_t file,
                                      const WritablePagedOptions& options) {
   if (file >= journal->file_count()) {
     return fail(make_error(Errc::kOutOfRange, "map for commits", fmt::format("file {}", file),
                            fmt::format("the journal has {} files", journal->file_count())));
   }
   return WritablePagedArea(
-      QUIRE_TRY(open_journaled(*state_, std::move(journal), file, JournalOwner::kUser, options)));
+      QUIRE_TRY(open_journaled(*state_, journal, file, JournalOwner::kUser, options)));
 }
 
 Result<void> Pager::start_trace(PathArgument path) {

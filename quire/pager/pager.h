@@ -250,7 +250,8 @@ class Pager {
   // commit is kAtomic, whatever it says; the journal is the caller's to close, after the area.
   // Errors: kUnsupported with FaultPath::kInline, SurviveKill::kYes, or granules smaller than the
   // journal's pages; kOutOfRange when it has no such file; EBUSY when the file is mapped already.
-  [[nodiscard]] Result<WritablePagedArea> map(std::shared_ptr<Journal> journal, std::size_t file,
+  [[nodiscard]] Result<WritablePagedArea> map(const std::shared_ptr<Journal>& journal,
+                                              std::size_t file,
                                               const WritablePagedOptions& options);
 
   // What was stored to all of these areas of one journal becomes durable together, or nothing of

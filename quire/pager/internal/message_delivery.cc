@@ -72,6 +72,14 @@ void MessageDelivery::wake(AreaState& area, std::uint64_t index) {
   static_cast<void>(area.frames->wake(memory.offset_bytes, memory.length_bytes));
 }
 
+bool MessageDelivery::may_let_store(AreaState& area, std::uint64_t index) {
+  if (core_.dirty_bytes() >= core_.dirty_max_bytes.load() && !core_.is_write_back_failing.load()) {
+    core_.counters.dirty_waits.add();
+    return false;
+  }
+  return commits_.prepare_store(area, index);
+}
+
 MessageDelivery::Done MessageDelivery::serve_one(AreaState& area, std::uint64_t index, Need need) {
   if (index >= area.granule_count()) {
     // Cut off meanwhile: the kernel tells the thread by SIGBUS, as soon as the memfd is shorter.
@@ -106,12 +114,7 @@ MessageDelivery::Done MessageDelivery::serve_one(AreaState& area, std::uint64_t 
         if (need == Need::kLoad) {
           break;
         }
-        if (core_.dirty_bytes() >= core_.dirty_max_bytes.load() &&
-            !core_.is_write_back_failing.load()) {
-          core_.counters.dirty_waits.add();
-          return Done::kPark;
-        }
-        if (!commits_.prepare_store(area, index)) {
+        if (!may_let_store(area, index)) {
           return Done::kPark;
         }
         if (core_.filler.lift(area, index)) {

@@ -51,6 +51,8 @@ class MessageDelivery {
   };
   enum class Done : std::uint8_t { kDone, kPark };
 
+  // Neither too much is dirty nor a commit needs the bytes as they are.
+  [[nodiscard]] bool may_let_store(AreaState& area, std::uint64_t index);
   [[nodiscard]] Done serve_one(AreaState& area, std::uint64_t index, Need need);
   [[nodiscard]] Done serve_absent(AreaState& area, std::uint64_t index, Need need);
   void refuse(AreaState& area, std::uint64_t index, std::error_code cause);

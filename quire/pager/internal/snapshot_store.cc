@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <new>
 #include <utility>
 
 #include "quire/pager/internal/service.h"
@@ -16,7 +17,8 @@ SnapshotStore::SnapshotStore(JournalSnapshot snapshot, std::size_t file, const s
 
 SnapshotStore::~SnapshotStore() {
   if (Service::is_in_forked_child()) {
-    new JournalSnapshot(std::move(snapshot_));  // For good: the journal's thread was not inherited.
+    // For good: the journal's thread was not inherited.
+    static_cast<void>(new (std::nothrow) JournalSnapshot(std::move(snapshot_)));
   }
 }
 
