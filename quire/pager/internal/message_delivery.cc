@@ -72,6 +72,15 @@ void MessageDelivery::wake(AreaState& area, std::uint64_t index) {
   static_cast<void>(area.frames->wake(memory.offset_bytes, memory.length_bytes));
 }
 
+// The kernel tells the thread by SIGBUS, as soon as the memfd is shorter.
+void MessageDelivery::serve_cut_off(AreaState& area, std::uint64_t index) {
+  if (area.memory_of(index, 1).length_bytes > 0) {
+    refuse(area, index, make_error_code(Errc::kTruncated));
+  } else {
+    wake(area, index);
+  }
+}
+
 bool MessageDelivery::may_let_store(AreaState& area, std::uint64_t index) {
   if (core_.dirty_bytes() >= core_.dirty_max_bytes.load() && !core_.is_write_back_failing.load()) {
     core_.counters.dirty_waits.add();
@@ -82,12 +91,7 @@ bool MessageDelivery::may_let_store(AreaState& area, std::uint64_t index) {
 
 MessageDelivery::Done MessageDelivery::serve_one(AreaState& area, std::uint64_t index, Need need) {
   if (index >= area.granule_count()) {
-    // Cut off meanwhile: the kernel tells the thread by SIGBUS, as soon as the memfd is shorter.
-    if (area.memory_of(index, 1).length_bytes > 0) {
-      refuse(area, index, make_error_code(Errc::kTruncated));
-    } else {
-      wake(area, index);
-    }
+    serve_cut_off(area, index);
     return Done::kDone;
   }
   if (area.commit() != nullptr && area.commit()->is_frozen.load()) {

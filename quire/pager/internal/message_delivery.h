@@ -51,6 +51,7 @@ class MessageDelivery {
   };
   enum class Done : std::uint8_t { kDone, kPark };
 
+  void serve_cut_off(AreaState& area, std::uint64_t index);
   // Neither too much is dirty nor a commit needs the bytes as they are.
   [[nodiscard]] bool may_let_store(AreaState& area, std::uint64_t index);
   [[nodiscard]] Done serve_one(AreaState& area, std::uint64_t index, Need need);
