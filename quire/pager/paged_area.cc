@@ -43,34 +43,36 @@ bool evict_granule(AreaState& area, std::uint64_t index) {
   return true;
 }
 
-PagedEviction evict_clean(AreaState& area, ByteRange range) {
-  PagedEviction eviction;
+// Calls visit(index) for what is not absent.
+template <typename Visit>
+void visit_present(AreaState& area, ByteRange range, Visit&& visit) {
   const GranuleSpan stretch = area.stretch_of(range);
   const std::uint64_t end = stretch.end();
   const sys::BlockedSignals blocked;
   for (std::uint64_t i = area.table.next_in_use(stretch.first); i < end;
        i = area.table.next_in_use(i + 1)) {
     if (area.table.word(i).state() != GranuleState::kAbsent) {
-      (evict_granule(area, i) ? eviction.evicted_bytes : eviction.kept_bytes) +=
-          area.granule.bytes();
+      visit(i);
     }
   }
+}
+
+PagedEviction evict_clean(AreaState& area, ByteRange range) {
+  PagedEviction eviction;
+  visit_present(area, range, [&](std::uint64_t i) {
+    (evict_granule(area, i) ? eviction.evicted_bytes : eviction.kept_bytes) += area.granule.bytes();
+  });
   return eviction;
 }
 
-// What is in memory may have been stored to unseen by the time it goes, and must be read again
+// What stays in memory may have been stored to unseen by the time it goes, and must be read again
 // then.
 void overwrite_only_absent(AreaState& area, ByteRange range) {
-  static_cast<void>(evict_clean(area, range));
-  const GranuleSpan stretch = area.stretch_of(range);
-  const std::uint64_t end = stretch.end();
-  const sys::BlockedSignals blocked;
-  for (std::uint64_t i = area.table.next_in_use(stretch.first); i < end;
-       i = area.table.next_in_use(i + 1)) {
-    if (area.table.word(i).state() != GranuleState::kAbsent) {
+  visit_present(area, range, [&](std::uint64_t i) {
+    if (!evict_granule(area, i)) {
       area.advices.end_overwriting(area.memory_of(i, 1));
     }
-  }
+  });
 }
 
 }  // namespace
