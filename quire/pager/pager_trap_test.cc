@@ -400,9 +400,6 @@ TEST_P(PagerTrapTest, TwelveHundredSmallMappingsInOnePager) {
 
 // Goal:   no descriptor left is an Error of map(), which leaks none and leaves the pager working.
 TEST_P(PagerTrapTest, NoDescriptorLeftIsAnErrorAndNothingLeaks) {
-#if defined(__SANITIZE_ADDRESS__)
-  GTEST_SKIP() << "descriptors: UBSan looks at objects through a pipe, and finds them all invalid";
-#endif
   WritablePagedArea first = map_random(4 * kGranule);
   // Until the pager's thread has answered it may be taking its ring over: two rings for a moment.
   ASSERT_TRUE(first.prefetch({0, kGranule}).wait().has_value());
