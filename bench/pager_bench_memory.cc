@@ -68,6 +68,35 @@ nlohmann::json load_resident_in_order(Bytes bytes, double seconds) {
   return meter.stop(static_cast<double>(loaded));
 }
 
+// What a pager's pages are, without the pager: a memfd that was filled page by page. The kernel's
+// page cache holds a file in larger pieces, of which the processor remembers more at a time.
+class PlainMemfd {
+ public:
+  explicit PlainMemfd(std::uint64_t size_bytes)
+      : memory_(sys::create_memfd({}).value()), size_bytes_(size_bytes) {
+    std::vector<std::byte> page(kPageBytes);
+    for (std::uint64_t at = 0; at < size_bytes; at += kPageBytes) {
+      const std::uint64_t mark = mark_of(at / kPageBytes);
+      std::memcpy(page.data(), &mark, sizeof mark);
+      QUIRE_CHECK(sys::write_at(memory_.get(), page, at).has_value());
+    }
+    first_ =
+        sys::map_pages(
+            {.length_bytes = size_bytes, .protection = sys::Protection::kRead, .fd = memory_.get()})
+            .value();
+  }
+  ~PlainMemfd() { static_cast<void>(sys::unmap_pages(first_, size_bytes_)); }
+  PlainMemfd(const PlainMemfd&) = delete;
+  PlainMemfd& operator=(const PlainMemfd&) = delete;
+
+  [[nodiscard]] Bytes bytes() const { return {first_, size_bytes_}; }
+
+ private:
+  sys::Descriptor memory_;
+  std::uint64_t size_bytes_;
+  std::byte* first_ = nullptr;
+};
+
 using Loop = nlohmann::json (*)(Bytes bytes, double seconds);
 
 // Half of the memory.
@@ -98,9 +127,15 @@ nlohmann::json resident(const Setting& base, Loop loop) {
                       const KernelMapping mapping(setting.file());
                       return measure(resident_part(setting, mapping.bytes()));
                     }};
-  return race(setting, {paged(FaultPath::kInline), paged(FaultPath::kHandler), mapped},
+  const Side bare{"bare_memfd", [&] {
+                    const PlainMemfd memory(setting.limit_bytes / 2);
+                    return measure(memory.bytes());
+                  }};
+  return race(setting, {paged(FaultPath::kInline), paged(FaultPath::kHandler), mapped, bare},
               {{"inline to mmap", "inline", {"mmap"}, 0.95},
-               {"handler to mmap", "handler", {"mmap"}, 0.95}});
+               {"handler to mmap", "handler", {"mmap"}, 0.95},
+               {"bare memfd to mmap", "bare_memfd", {"mmap"}, 0.95},
+               {"inline to bare memfd", "inline", {"bare_memfd"}, 0.95}});
 }
 
 // --- A fault without I/O -------------------------------------------------------------------------

@@ -42,7 +42,7 @@ namespace quire::internal {
 struct PrefetchJob {
   AreaState* area = nullptr;  // begin_service()d.
   std::vector<GranuleSpan> spans;
-  bool maps = true;          // Into the page tables, too.
+  bool maps = true;          // Into the page tables, too: see maps_demand().
   std::size_t at = 0;        // Of spans ...
   std::uint64_t cursor = 0;  // ... and a granule in it.
   std::size_t pending = 0;

@@ -34,6 +34,7 @@ Ticket Service::prefetch(AreaState& area, std::span<const ByteRange> ranges) {
   auto job = std::make_unique<PrefetchJob>();
   area.begin_service();
   job->area = &area;
+  job->maps = maps_demand(area);  // The reader has time for a minor fault; this thread has none.
   for (const ByteRange& range : ranges) {
     const GranuleSpan stretch = area.stretch_of(range);
     if (stretch.count > 0) {
