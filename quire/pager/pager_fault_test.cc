@@ -20,6 +20,7 @@
 #include "quire/sys/call.h"
 #include "quire/testing/pager_workload.h"
 #include "quire/testing/slow_store.h"
+#include "quire/testing/soak.h"
 #include "quire/testing/temp_dir.h"
 
 namespace quire {
@@ -37,8 +38,7 @@ constexpr std::uint64_t kNthMax = 5000;
 std::uint64_t next_nth(std::uint64_t nth) {
   constexpr std::uint64_t kEachUpTo = 100;
   constexpr std::uint64_t kShareLeftOut = 12;  // So that thousands take some fifty runs.
-  static const bool kIsSoak = std::getenv("QUIRE_SOAK_S") != nullptr;
-  return nth + (kIsSoak || nth < kEachUpTo ? 1 : nth / kShareLeftOut);
+  return nth + (testing::is_soaking() || nth < kEachUpTo ? 1 : nth / kShareLeftOut);
 }
 
 const WritablePagedOptions kPaged{

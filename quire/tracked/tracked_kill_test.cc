@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Processes that are killed while they commit. Each test forks; the parent has no mapping then.
-//
-//   QUIRE_SOAK_S=N   the long run goes on for N seconds
+// Soaks (testing/soak.h) kill on and on.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/mman.h>
 
 #include <atomic>
-#include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <new>
 #include <optional>
 #include <string>
@@ -19,7 +16,7 @@
 #include "quire/base/check.h"
 #include "quire/base/prng.h"
 #include "quire/testing/process.h"
-#include "quire/testing/seed.h"
+#include "quire/testing/soak.h"
 #include "quire/testing/temp_dir.h"
 #include "quire/tracked/tracked_mapping.h"
 
@@ -146,36 +143,21 @@ class TrackedKillTest : public ::testing::Test {
     }
   }
 
-  Prng random_{testing::test_seed()};
+  Prng random_{0};  // Anew in each round.
   const testing::TempDir directory_;
   const std::string path_ = directory_.file("state");
   const SharedTold told_;
 };
 
 // Goal:   whoever is killed leaves one whole generation, at or after the last acknowledged one.
-TEST_F(TrackedKillTest, AHundredKillsLeaveOneGenerationEachTime) {
-  for (int i = 0; i < 100 && !HasFailure(); ++i) {
-    SCOPED_TRACE(i);
+TEST_F(TrackedKillTest, EachKillLeavesOneGeneration) {
+  testing::soak(100, [this](std::uint64_t seed) {
+    random_ = Prng(seed);
     kill_one();
     expect_whole();
-  }
+  });
   EXPECT_GT(told_->acknowledged.load(), 100u);
-}
-
-TEST_F(TrackedKillTest, SoItIsInALongRun) {
-  const char* const seconds = std::getenv("QUIRE_SOAK_S");
-  if (seconds == nullptr) {
-    GTEST_SKIP() << "a long run: set QUIRE_SOAK_S";
-  }
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(std::atoi(seconds));
-  std::uint64_t kills = 0;
-  while (std::chrono::steady_clock::now() < end && !HasFailure()) {
-    kill_one();
-    expect_whole();
-    ++kills;
-  }
-  std::printf("%llu kills, %llu commits\n", static_cast<unsigned long long>(kills),
-              static_cast<unsigned long long>(told_->acknowledged.load()));
+  std::printf("%llu commits\n", static_cast<unsigned long long>(told_->acknowledged.load()));
 }
 
 }  // namespace
