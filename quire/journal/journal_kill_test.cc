@@ -5,22 +5,19 @@
 // one writes before it commits, and all of them go round a log that needs checkpoints. Soaks
 // (testing/soak.h) kill on and on.
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/mman.h>
 
 #include <array>
 #include <atomic>
 #include <cstdio>
-#include <new>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "quire/base/check.h"
 #include "quire/base/prng.h"
 #include "quire/journal/journal_file.h"
 #include "quire/journal/journaled_store.h"
 #include "quire/testing/process.h"
+#include "quire/testing/shared_memory.h"
 #include "quire/testing/soak.h"
 #include "quire/testing/temp_dir.h"
 
@@ -42,24 +39,6 @@ struct Told {
   std::array<std::atomic<std::uint64_t>, kThreads> acknowledged{};
   std::array<std::atomic<std::uint64_t>, kThreads> attempted{};
   std::atomic<std::uint64_t> commits{0};
-};
-
-class SharedTold {
- public:
-  SharedTold() {
-    void* memory =
-        ::mmap(nullptr, sizeof(Told), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    QUIRE_CHECK(memory != MAP_FAILED);
-    told_ = new (memory) Told;
-  }
-  ~SharedTold() { ::munmap(told_, sizeof(Told)); }
-  SharedTold(const SharedTold&) = delete;
-  SharedTold& operator=(const SharedTold&) = delete;
-  Told& operator*() const { return *told_; }
-  Told* operator->() const { return told_; }
-
- private:
-  Told* told_;
 };
 
 struct Place {
@@ -160,10 +139,7 @@ class JournalKillTest : public ::testing::Test {
     while (told_->commits.load() < before + commits) {
       std::this_thread::yield();
     }
-    for (std::uint64_t spins = random_.below(400'000); spins > 0; --spins) {
-      std::atomic_signal_fence(std::memory_order_seq_cst);  // Not to be left out.
-    }
-    child.kill(SIGKILL);
+    testing::kill_soon(child, random_, 400'000);
   }
 
   void expect_whole() {
@@ -193,7 +169,7 @@ class JournalKillTest : public ::testing::Test {
   Prng random_{0};  // Anew in each round.
   const testing::TempDir directory_;
   std::vector<std::string> paths_;
-  const SharedTold told_;
+  const testing::SharedMemory<Told> told_;
 };
 
 // Goal:   each thread's last acknowledged count is in both of its files, or the next in both.

@@ -7,7 +7,6 @@
 // so that at every instant b <= a <= b + 1. A cut that had b's store without the a's before it, or
 // a commit that was torn, shows as a pair apart.
 #include <gtest/gtest.h>
-#include <signal.h>
 
 #include <array>
 #include <atomic>
@@ -171,11 +170,7 @@ class CommitKillTest : public ::testing::Test {
     while (book.commits.load() < target && !book.has_failed.load()) {
       std::this_thread::yield();
     }
-    // Somewhere in the next one.
-    for (std::uint64_t spin = random.below(20'000); spin > 0; --spin) {
-      std::atomic_signal_fence(std::memory_order_seq_cst);
-    }
-    child.kill(SIGKILL);
+    testing::kill_soon(child, random, 20'000);  // Somewhere in the next one.
     child.join();
     ASSERT_FALSE(book.has_failed.load());
     check(book, random.below(3) == 0);

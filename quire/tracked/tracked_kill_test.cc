@@ -3,19 +3,16 @@
 // Processes that are killed while they commit. Each test forks; the parent has no mapping then.
 // Soaks (testing/soak.h) kill on and on.
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/mman.h>
 
 #include <atomic>
 #include <cstdio>
-#include <new>
 #include <optional>
 #include <string>
 #include <thread>
 
-#include "quire/base/check.h"
 #include "quire/base/prng.h"
 #include "quire/testing/process.h"
+#include "quire/testing/shared_memory.h"
 #include "quire/testing/soak.h"
 #include "quire/testing/temp_dir.h"
 #include "quire/tracked/tracked_mapping.h"
@@ -39,24 +36,6 @@ TrackedOptions options() {
 struct Told {
   std::atomic<std::uint64_t> acknowledged{0};  // A generation that commit() came back for.
   std::atomic<std::uint64_t> attempted{0};
-};
-
-class SharedTold {
- public:
-  SharedTold() {
-    void* memory =
-        ::mmap(nullptr, sizeof(Told), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    QUIRE_CHECK(memory != MAP_FAILED);
-    told_ = new (memory) Told;
-  }
-  ~SharedTold() { ::munmap(told_, sizeof(Told)); }
-  SharedTold(const SharedTold&) = delete;
-  SharedTold& operator=(const SharedTold&) = delete;
-  Told* operator->() const { return told_; }
-  Told& operator*() const { return *told_; }
-
- private:
-  Told* told_;
 };
 
 std::uint64_t& word_of(TrackedMapping& map, std::uint64_t page) {
@@ -124,10 +103,7 @@ class TrackedKillTest : public ::testing::Test {
     while (told_->acknowledged.load() < before + commits) {
       std::this_thread::yield();
     }
-    for (std::uint64_t spins = random_.below(200'000); spins > 0; --spins) {
-      std::atomic_signal_fence(std::memory_order_seq_cst);  // Not to be left out.
-    }
-    child.kill(SIGKILL);
+    testing::kill_soon(child, random_, 200'000);
   }
 
   void expect_whole() {
@@ -146,7 +122,7 @@ class TrackedKillTest : public ::testing::Test {
   Prng random_{0};  // Anew in each round.
   const testing::TempDir directory_;
   const std::string path_ = directory_.file("state");
-  const SharedTold told_;
+  const testing::SharedMemory<Told> told_;
 };
 
 // Goal:   whoever is killed leaves one whole generation, at or after the last acknowledged one.
