@@ -257,8 +257,7 @@ uint64_t quire_ring_writer_record_max(const quire_ring_writer* writer) noexcept 
 quire_code quire_ring_writer_push(quire_ring_writer* writer, const void* record,
                                   size_t length_bytes, uint32_t timeout_ms,
                                   quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"writer", writer}}));
+  return run(__func__, {{"writer", writer}}, error, [&](const char* operation) -> Result<void> {
     const std::span memory = QUIRE_TRY(to_span(operation, "record", record, length_bytes));
     void* room = nullptr;
     QUIRE_TRY(reserve(*writer, length_bytes, to_wait(timeout_ms), &room));
@@ -280,8 +279,7 @@ quire_code quire_ring_writer_reserve(quire_ring_writer* writer, size_t length_by
 
 quire_code quire_ring_writer_commit(quire_ring_writer* writer, size_t length_bytes,
                                     quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"writer", writer}}));
+  return run(__func__, {{"writer", writer}}, error, [&](const char* operation) -> Result<void> {
     if (!writer->reserved_bytes || length_bytes > *writer->reserved_bytes) {
       return fail(misuse(operation, "length_bytes",
                          "it is more than is reserved: " +
@@ -326,8 +324,7 @@ quire_code quire_ring_reader_peek(quire_ring_reader* reader, uint32_t timeout_ms
 }
 
 quire_code quire_ring_reader_release(quire_ring_reader* reader, quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"reader", reader}}));
+  return run(__func__, {{"reader", reader}}, error, [&](const char* operation) -> Result<void> {
     if (!std::exchange(reader->has_peeked, false)) {
       return fail(misuse(operation, "reader", "there is no record to release",
                          "call quire_ring_reader_peek() before each release"));
@@ -361,24 +358,15 @@ quire_code quire_mutex_lock(quire_mutex* mutex, uint32_t timeout_ms, int32_t* ow
 }
 
 quire_code quire_mutex_mark_consistent(quire_mutex* mutex, quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"mutex", mutex}}));
-    return mutex->mutex.mark_consistent();
-  });
+  return run(__func__, {{"mutex", mutex}}, error, [&] { return mutex->mutex.mark_consistent(); });
 }
 
 quire_code quire_mutex_unlock(quire_mutex* mutex, quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"mutex", mutex}}));
-    return mutex->mutex.unlock();
-  });
+  return run(__func__, {{"mutex", mutex}}, error, [&] { return mutex->mutex.unlock(); });
 }
 
 quire_code quire_mutex_reclaim(quire_mutex* mutex, quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"mutex", mutex}}));
-    return mutex->mutex.reclaim();
-  });
+  return run(__func__, {{"mutex", mutex}}, error, [&] { return mutex->mutex.reclaim(); });
 }
 
 void quire_mutex_free(quire_mutex* mutex) noexcept {
