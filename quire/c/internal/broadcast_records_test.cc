@@ -26,6 +26,22 @@ struct Words {
   std::array<std::uint64_t, kWords> words{};
 };
 
+struct Sizes {
+  std::uint64_t record_bytes = 0;
+  std::uint64_t records = 0;
+  std::uint32_t units = 0;
+};
+
+quire_object object_of(const char* name, std::uint32_t kind, const Sizes& sizes) {
+  quire_object object{};
+  object.name = name;
+  object.kind = kind;
+  object.units = sizes.units;
+  object.capacity_records = sizes.records;
+  object.record_bytes = sizes.record_bytes;
+  return object;
+}
+
 template <typename T>
 class BroadcastRecordsTest : public ::testing::Test {
  protected:
@@ -33,34 +49,11 @@ class BroadcastRecordsTest : public ::testing::Test {
   using Blackboard = ipc::Blackboard<T>;
 
   void SetUp() override {
-    const std::array<quire_object, 4> objects{{{.name = "news",
-                                                .kind = QUIRE_OBJECT_BROADCAST,
-                                                .units = 0,
-                                                .capacity_bytes = 0,
-                                                .capacity_records = 5,
-                                                .record_bytes = sizeof(T),
-                                                .reserved = 0},
-                                               {.name = "usual",
-                                                .kind = QUIRE_OBJECT_BROADCAST,
-                                                .units = 0,
-                                                .capacity_bytes = 0,
-                                                .capacity_records = 0,
-                                                .record_bytes = sizeof(T),
-                                                .reserved = 0},
-                                               {.name = "board",
-                                                .kind = QUIRE_OBJECT_BLACKBOARD,
-                                                .units = 0,
-                                                .capacity_bytes = 0,
-                                                .capacity_records = 0,
-                                                .record_bytes = sizeof(T),
-                                                .reserved = 0},
-                                               {.name = "places",
-                                                .kind = QUIRE_OBJECT_SEMAPHORE,
-                                                .units = 3,
-                                                .capacity_bytes = 0,
-                                                .capacity_records = 0,
-                                                .record_bytes = 0,
-                                                .reserved = 0}}};
+    const std::array<quire_object, 4> objects{
+        object_of("news", QUIRE_OBJECT_BROADCAST, {.record_bytes = sizeof(T), .records = 5}),
+        object_of("usual", QUIRE_OBJECT_BROADCAST, {.record_bytes = sizeof(T)}),
+        object_of("board", QUIRE_OBJECT_BLACKBOARD, {.record_bytes = sizeof(T)}),
+        object_of("places", QUIRE_OBJECT_SEMAPHORE, {.units = 3})};
     ASSERT_EQ(quire_segment_make_anonymous(objects.data(), objects.size(), nullptr, &c_, nullptr),
               QUIRE_OK);
     ipc::Layout layout;
@@ -85,8 +78,8 @@ class BroadcastRecordsTest : public ::testing::Test {
   std::optional<ipc::Segment> cpp_;
 };
 
-using Sizes = ::testing::Types<Words<1>, Words<3>, Words<7>, Words<8>, Words<600>>;
-TYPED_TEST_SUITE(BroadcastRecordsTest, Sizes);
+using Lengths = ::testing::Types<Words<1>, Words<3>, Words<7>, Words<8>, Words<600>>;
+TYPED_TEST_SUITE(BroadcastRecordsTest, Lengths);
 
 TYPED_TEST(BroadcastRecordsTest, WhatCppPublishesCReads) {
   auto writer = TestFixture::Broadcast::writer(*this->cpp_, "news").value();
