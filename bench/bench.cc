@@ -150,6 +150,19 @@ void print_figure(const std::string& label, const nlohmann::json& figure) {
              kept_or_missed(figure["within_goal"]));
 }
 
+void print_cases(const nlohmann::json& report, std::string (*heading)(const nlohmann::json& one),
+                 void (*print_side)(const std::string& name, const nlohmann::json& side)) {
+  for (const nlohmann::json& one : report["cases"]) {
+    fmt::print("{}\n", heading(one));
+    for (const auto& [name, side] : one["sides"].items()) {
+      print_side(name, side);
+    }
+    for (const nlohmann::json& figure : one["figures"]) {
+      print_figure("  " + figure.value("against", ""), figure);
+    }
+  }
+}
+
 const char* kept_or_missed(const nlohmann::json& within_goal) {
   return within_goal.get<bool>() ? "kept" : "MISSED";
 }

@@ -10,6 +10,8 @@
 // Thread-safety: one thread.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -93,6 +95,16 @@ enum class Goal : std::uint8_t { kAtLeast, kAtMost };
 [[nodiscard]] nlohmann::json figure_of(const std::string& name, const Samples& value, double goal,
                                        Goal side = Goal::kAtLeast);
 void print_figure(const std::string& label, const nlohmann::json& figure);
+// The "cases" of a report: of each a heading, its "sides" by name, its "figures".
+void print_cases(const nlohmann::json& report, std::string (*heading)(const nlohmann::json& one),
+                 void (*print_side)(const std::string& name, const nlohmann::json& side));
+// For --list: "name  what it is about".
+template <typename Cases>
+void list_cases(const Cases& cases) {
+  for (const auto& one : cases) {
+    fmt::print("{:<20}  {}\n", one.name, one.text);
+  }
+}
 [[nodiscard]] const char* kept_or_missed(const nlohmann::json& within_goal);
 // By the racers' names.
 [[nodiscard]] nlohmann::json rates_of(const std::vector<Racer>& racers);

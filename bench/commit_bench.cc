@@ -100,17 +100,13 @@ void print_side(const std::string& name, const nlohmann::json& side) {
   }
 }
 
+std::string heading_of(const nlohmann::json& one) {
+  return fmt::format("{}: {}", one["case"].get<std::string>(), one["text"].get<std::string>());
+}
+
 void print_text(const nlohmann::json& report) {
   fmt::print("medians (spread)\n");
-  for (const nlohmann::json& one : report["cases"]) {
-    fmt::print("{}: {}\n", one["case"].get<std::string>(), one["text"].get<std::string>());
-    for (const auto& [name, side] : one["sides"].items()) {
-      print_side(name, side);
-    }
-    for (const nlohmann::json& figure : one["figures"]) {
-      print_figure("  " + figure.value("against", ""), figure);
-    }
-  }
+  print_cases(report, heading_of, print_side);
 }
 
 }  // namespace
@@ -119,9 +115,7 @@ void print_text(const nlohmann::json& report) {
 int main(int argc, char** argv) {
   const quire::bench::Arguments arguments(argc, argv);
   if (arguments.has("list")) {
-    for (const quire::bench::CommitCase& one : quire::bench::all_cases()) {
-      fmt::print("{:<16}  {}\n", one.name, one.text);
-    }
+    quire::bench::list_cases(quire::bench::all_cases());
     return 0;
   }
   const int outcome =

@@ -87,17 +87,14 @@ void print_side(const std::string& name, const nlohmann::json& side) {
   }
 }
 
+std::string heading_of(const nlohmann::json& one) {
+  return fmt::format("{}: {}; memory {} MiB", one["case"].get<std::string>(),
+                     one["text"].get<std::string>(),
+                     one["limit_bytes"].get<std::uint64_t>() / 1_MiB);
+}
+
 void print_text(const nlohmann::json& report) {
-  for (const nlohmann::json& one : report["cases"]) {
-    fmt::print("{}: {}; memory {} MiB\n", one["case"].get<std::string>(),
-               one["text"].get<std::string>(), one["limit_bytes"].get<std::uint64_t>() / 1_MiB);
-    for (const auto& [name, side] : one["sides"].items()) {
-      print_side(name, side);
-    }
-    for (const nlohmann::json& figure : one["figures"]) {
-      print_figure("  " + figure.value("against", ""), figure);
-    }
-  }
+  print_cases(report, heading_of, print_side);
 }
 
 }  // namespace
@@ -106,9 +103,7 @@ void print_text(const nlohmann::json& report) {
 int main(int argc, char** argv) {
   const quire::bench::Arguments arguments(argc, argv);
   if (arguments.has("list")) {
-    for (const quire::bench::Case& one : quire::bench::all_cases()) {
-      fmt::print("{:<20}  {}\n", one.name, one.text);
-    }
+    quire::bench::list_cases(quire::bench::all_cases());
     return 0;
   }
   return quire::bench::finish(arguments, quire::bench::run(arguments), quire::bench::print_text);

@@ -12,6 +12,11 @@
 # when the time is over it dumps the stacks of the whole process tree and kills it. With a
 # configuration it runs only when that is asked for: ctest -C soak -L soak.
 #
+# quire_soak_test(PROGRAM SECONDS n [FILTER pattern])
+#
+# A program of quire_test once more, in a soak (quire/testing/soak.h) of so many seconds for each of
+# its test cases, or of those that match; ctest -C soak -L soak. QUIRE_SOAK_S=n makes it n seconds.
+#
 # Labels: `unit` when none is given; `threads` for programs that also run under ThreadSanitizer,
 # which the target quire_threads_tests builds; `stack` for journals on mounted file systems; `soak`
 # for what takes minutes; `bench-smoke` for benchmarks on tiny files; `cli`, `browser`, `example`,
@@ -71,6 +76,17 @@ function(quire_command_test name)
   if(arg_SKIP_CODE)
     set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE ${arg_SKIP_CODE})
   endif()
+endfunction()
+
+# No limit but the program's own watchdog, which each finished round feeds.
+function(quire_soak_test program)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "SECONDS;FILTER" "")
+  if(NOT arg_FILTER)
+    set(arg_FILTER *)
+  endif()
+  add_test(NAME soak/${program}
+    COMMAND ${program} --soak=${arg_SECONDS} --gtest_filter=${arg_FILTER} CONFIGURATIONS soak)
+  set_tests_properties(soak/${program} PROPERTIES LABELS soak TIMEOUT 0)
 endfunction()
 
 # quire_must_not_compile(SOURCE LIBRARY CASE...)

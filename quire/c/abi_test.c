@@ -229,10 +229,17 @@ MEMBER(quire_tracked_stats, put_off_drops, 80, 8);
 SIZE(quire_object, 48);
 MEMBER(quire_object, name, 0, 8);
 MEMBER(quire_object, kind, 8, 4);
-MEMBER(quire_object, reserved, 12, 4);
+MEMBER(quire_object, units, 12, 4);
 MEMBER(quire_object, capacity_bytes, 16, 8);
 MEMBER(quire_object, capacity_records, 24, 8);
-MEMBER(quire_object, reserved_words, 32, 16);
+MEMBER(quire_object, record_bytes, 32, 8);
+MEMBER(quire_object, reserved, 40, 8);
+
+SIZE(quire_broadcast_news, 24);
+MEMBER(quire_broadcast_news, struct_size, 0, 4);
+MEMBER(quire_broadcast_news, reserved, 4, 4);
+MEMBER(quire_broadcast_news, number, 8, 8);
+MEMBER(quire_broadcast_news, missed, 16, 8);
 
 SIZE(quire_segment_options, 32);
 MEMBER(quire_segment_options, struct_size, 0, 4);
@@ -319,7 +326,13 @@ VALUE(QUIRE_PATTERN_OVERWRITE, UINT32_C(4));
 
 VALUE(QUIRE_OBJECT_SPSC_BYTES, UINT32_C(2));
 VALUE(QUIRE_OBJECT_MPSC_BYTES, UINT32_C(4));
+VALUE(QUIRE_OBJECT_BROADCAST, UINT32_C(5));
+VALUE(QUIRE_OBJECT_BLACKBOARD, UINT32_C(6));
 VALUE(QUIRE_OBJECT_MUTEX, UINT32_C(7));
+VALUE(QUIRE_OBJECT_EVENT, UINT32_C(8));
+VALUE(QUIRE_OBJECT_SEMAPHORE, UINT32_C(9));
+VALUE(QUIRE_FROM_NEWEST, UINT32_C(0));
+VALUE(QUIRE_FROM_OLDEST, UINT32_C(1));
 VALUE(QUIRE_OBJECT_BYTES, UINT32_C(1000));
 VALUE(QUIRE_SEGMENT_CREATE_OR_JOIN, UINT32_C(0));
 VALUE(QUIRE_SEGMENT_CREATE, UINT32_C(1));

@@ -162,8 +162,7 @@ quire_code quire_area_prefetch(const quire_area* area, const quire_range* ranges
 
 quire_code quire_area_advise(const quire_area* area, uint64_t offset_bytes, uint64_t length_bytes,
                              uint32_t pattern, quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"area", area}}));
+  return run(__func__, {{"area", area}}, error, [&](const char* operation) -> Result<void> {
     return any(*area).advise(
         {.offset_bytes = offset_bytes, .length_bytes = length_bytes},
         QUIRE_TRY(to_enum(operation, "pattern", pattern, quire::Pattern::kOverwrite)));
@@ -173,8 +172,7 @@ quire_code quire_area_advise(const quire_area* area, uint64_t offset_bytes, uint
 quire_code quire_area_get_residency(const quire_area* area, uint64_t offset_bytes,
                                     uint64_t length_bytes, quire_area_residency* residency,
                                     quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"area", area}}));
+  return run(__func__, {{"area", area}}, error, [&](const char* operation) -> Result<void> {
     QUIRE_TRY(check_results(operation, "residency", residency));
     const quire::PagedResidency found = QUIRE_TRY(
         any(*area).resident({.offset_bytes = offset_bytes, .length_bytes = length_bytes}));
@@ -191,8 +189,7 @@ quire_code quire_area_get_residency(const quire_area* area, uint64_t offset_byte
 quire_code quire_area_evict(const quire_area* area, uint64_t offset_bytes, uint64_t length_bytes,
                             uint64_t* evicted_bytes, uint64_t* kept_bytes,
                             quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"area", area}}));
+  return run(__func__, {{"area", area}}, error, [&]() -> Result<void> {
     const quire::PagedEviction done =
         QUIRE_TRY(any(*area).evict({.offset_bytes = offset_bytes, .length_bytes = length_bytes}));
     if (evicted_bytes != nullptr) {
@@ -207,8 +204,7 @@ quire_code quire_area_evict(const quire_area* area, uint64_t offset_bytes, uint6
 
 quire_code quire_area_get_stats(const quire_area* area, quire_area_stats* stats,
                                 quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"area", area}}));
+  return run(__func__, {{"area", area}}, error, [&](const char* operation) -> Result<void> {
     QUIRE_TRY(check_results(operation, "stats", stats));
     if (!any(*area).is_open()) {
       return fail(make_error(quire::Errc::kClosed, operation, "area"));
@@ -219,16 +215,12 @@ quire_code quire_area_get_stats(const quire_area* area, quire_area_stats* stats,
 }
 
 quire_code quire_area_check(const quire_area* area, quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"area", area}}));
-    return any(*area).check();
-  });
+  return run(__func__, {{"area", area}}, error, [&] { return any(*area).check(); });
 }
 
 quire_code quire_area_flush(quire_area* area, uint64_t offset_bytes, uint64_t length_bytes,
                             uint32_t durability, quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"area", area}}));
+  return run(__func__, {{"area", area}}, error, [&](const char* operation) -> Result<void> {
     const quire::Durability chosen = QUIRE_TRY(to_durability(operation, durability));
     return QUIRE_TRY(writable(*area, operation))
         ->flush({.offset_bytes = offset_bytes, .length_bytes = length_bytes}, chosen);
@@ -248,15 +240,13 @@ quire_code quire_area_flush_async(quire_area* area, uint64_t offset_bytes, uint6
 }
 
 quire_code quire_area_resize(quire_area* area, uint64_t size_bytes, quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"area", area}}));
+  return run(__func__, {{"area", area}}, error, [&](const char* operation) -> Result<void> {
     return QUIRE_TRY(writable(*area, operation))->resize(size_bytes);
   });
 }
 
 quire_code quire_area_commit(quire_area* area, quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"area", area}}));
+  return run(__func__, {{"area", area}}, error, [&](const char* operation) -> Result<void> {
     return QUIRE_TRY(writable(*area, operation))->commit();
   });
 }
@@ -271,8 +261,7 @@ quire_code quire_area_commit_async(quire_area* area, quire_ticket** ticket,
 }
 
 quire_code quire_area_rollback(quire_area* area, quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"area", area}}));
+  return run(__func__, {{"area", area}}, error, [&](const char* operation) -> Result<void> {
     return QUIRE_TRY(writable(*area, operation))->rollback();
   });
 }
@@ -290,10 +279,7 @@ quire_code quire_area_snapshot(const quire_area* area, quire_area** snapshot,
 }
 
 quire_code quire_area_close(quire_area* area, quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"area", area}}));
-    return any(*area).close();
-  });
+  return run(__func__, {{"area", area}}, error, [&] { return any(*area).close(); });
 }
 
 void quire_area_free(quire_area* area) noexcept {

@@ -93,8 +93,7 @@ int32_t quire_ticket_is_done(const quire_ticket* ticket) noexcept {
 
 quire_code quire_ticket_wait(const quire_ticket* ticket, uint32_t timeout_ms,
                              quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"ticket", ticket}}));
+  return run(__func__, {{"ticket", ticket}}, error, [&](const char* operation) -> Result<void> {
     if (timeout_ms == QUIRE_MS_FOREVER) {
       return ticket->ticket.wait();
     }

@@ -2,7 +2,6 @@
 #include "quire/c/ipc.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <optional>
 #include <string>
@@ -10,17 +9,14 @@
 #include <variant>
 #include <vector>
 
-#include "quire/c/internal/boundary.h"
+#include "quire/c/internal/broadcast_records.h"
+#include "quire/c/internal/ipc_handles.h"
+#include "quire/ipc/event.h"
 #include "quire/ipc/mpsc_bytes.h"
 #include "quire/ipc/mutex.h"
-#include "quire/ipc/segment.h"
+#include "quire/ipc/semaphore.h"
 #include "quire/ipc/spsc_bytes.h"
 #include "quire/sys/descriptor.h"
-
-struct quire_segment {
-  quire::ipc::Segment segment;
-  std::vector<quire::ipc::ObjectSpec> objects;
-};
 
 struct quire_ring_writer {
   std::variant<quire::ipc::SpscBytes::Writer, quire::ipc::MpscBytes::Writer> writer;
@@ -30,6 +26,7 @@ struct quire_ring_writer {
 
 struct quire_ring_reader {
   std::variant<quire::ipc::SpscBytes::Reader, quire::ipc::MpscBytes::Reader> reader;
+  const quire::ipc::Participants* participants;
   bool has_peeked = false;
 };
 
@@ -50,20 +47,48 @@ constexpr bool is(ObjectKind kind, std::uint32_t constant) {
 }
 static_assert(is(ObjectKind::kSpscBytes, QUIRE_OBJECT_SPSC_BYTES) &&
               is(ObjectKind::kMpscBytes, QUIRE_OBJECT_MPSC_BYTES) &&
+              is(ObjectKind::kBroadcast, QUIRE_OBJECT_BROADCAST) &&
+              is(ObjectKind::kBlackboard, QUIRE_OBJECT_BLACKBOARD) &&
               is(ObjectKind::kMutex, QUIRE_OBJECT_MUTEX) &&
+              is(ObjectKind::kEvent, QUIRE_OBJECT_EVENT) &&
+              is(ObjectKind::kSemaphore, QUIRE_OBJECT_SEMAPHORE) &&
               is(ObjectKind::kUser, QUIRE_OBJECT_BYTES));
 static_assert(static_cast<std::uint32_t>(ipc::OpenMode::kJoin) == QUIRE_SEGMENT_JOIN);
 
-Result<ipc::ObjectSpec> to_spec(const char* operation, const quire_object& object) {
+constexpr std::uint64_t kBroadcastRecords = 64;  // As Broadcast's Options have it.
+
+// What the members that only some kinds have say; the others must leave them zero.
+Result<ObjectChoice> to_choice(const char* operation, const quire_object& object) {
   QUIRE_TRY(require(operation, {{"name of an object", object.name}}));
-  if (object.reserved != 0 || object.reserved_words[0] != 0 || object.reserved_words[1] != 0) {
+  const bool has_records =
+      object.kind == QUIRE_OBJECT_BROADCAST || object.kind == QUIRE_OBJECT_BLACKBOARD;
+  const bool has_units = object.kind == QUIRE_OBJECT_SEMAPHORE;
+  if (object.reserved != 0) {
     return fail(misuse(operation, object.name, "what is reserved is not zero"));
+  }
+  if (has_records != (object.record_bytes != 0)) {
+    return fail(misuse(operation, object.name,
+                       "record_bytes is " + std::to_string(object.record_bytes),
+                       "broadcasts and blackboards have records, and nothing else has"));
+  }
+  if (object.units != 0 && !has_units) {
+    return fail(misuse(operation, object.name, "units is " + std::to_string(object.units),
+                       "only semaphores have units"));
   }
   // Sizes that would overflow when they are rounded up.
   if (object.capacity_bytes > ipc::kSegmentBytesMax ||
-      object.capacity_records > ipc::kSegmentBytesMax) {
+      object.capacity_records > ipc::kSegmentBytesMax ||
+      object.record_bytes > kBroadcastRecordBytesMax || object.units > ipc::kSemaphoreUnitsMax) {
     return fail(make_error(Errc::kLimit, operation, object.name, "its capacity is too large"));
   }
+  return ObjectChoice{.name = object.name,
+                      .kind = object.kind,
+                      .units = has_units && object.units == 0 ? 1 : object.units,
+                      .record_bytes = object.record_bytes};
+}
+
+Result<ipc::ObjectSpec> to_spec(const char* operation, const quire_object& object,
+                                const ObjectChoice& choice) {
   switch (object.kind) {
     case QUIRE_OBJECT_SPSC_BYTES: {
       SpscBytes::Options options;
@@ -76,7 +101,15 @@ Result<ipc::ObjectSpec> to_spec(const char* operation, const quire_object& objec
       options.capacity_records = object.capacity_records;
       return MpscBytes::object(object.name, options);
     }
+    case QUIRE_OBJECT_BROADCAST:
+      return broadcast_spec(
+          object.name, choice.record_bytes,
+          object.capacity_records != 0 ? object.capacity_records : kBroadcastRecords);
+    case QUIRE_OBJECT_BLACKBOARD: return blackboard_spec(object.name, choice.record_bytes);
     case QUIRE_OBJECT_MUTEX: return ipc::Mutex::object(object.name);
+    case QUIRE_OBJECT_EVENT: return ipc::Event::object(object.name);
+    case QUIRE_OBJECT_SEMAPHORE:
+      return ipc::Semaphore::object(object.name, {.units = choice.units});
     case QUIRE_OBJECT_BYTES:
       return ipc::ObjectSpec{.name = object.name,
                              .kind = ObjectKind::kUser,
@@ -88,21 +121,27 @@ Result<ipc::ObjectSpec> to_spec(const char* operation, const quire_object& objec
   }
 }
 
-Result<ipc::Layout> to_layout(const char* operation, const quire_object* objects,
-                              std::size_t object_count, const quire_segment_options& options) {
+struct LayoutChoice {
+  ipc::Layout layout;
+  std::vector<ObjectChoice> objects;
+};
+
+Result<LayoutChoice> to_layout(const char* operation, const quire_object* objects,
+                               std::size_t object_count, const quire_segment_options& options) {
   QUIRE_TRY(require(operation, {{"objects", objects}}));
   if (object_count > ipc::kObjectsMax) {
     return fail(misuse(operation, "object_count", "it is " + std::to_string(object_count),
                        "a segment holds at most " + std::to_string(ipc::kObjectsMax)));
   }
-  ipc::Layout layout;
+  LayoutChoice choice;
   for (const quire_object& object : std::span(objects, object_count)) {
-    layout.add(QUIRE_TRY(to_spec(operation, object)));
+    choice.objects.push_back(QUIRE_TRY(to_choice(operation, object)));
+    choice.layout.add(QUIRE_TRY(to_spec(operation, object, choice.objects.back())));
   }
   if (options.participants_max != 0) {
-    layout.set_participants_max(options.participants_max);
+    choice.layout.set_participants_max(options.participants_max);
   }
-  return layout;
+  return choice;
 }
 
 Result<ipc::SegmentOptions> to_segment_options(const char* operation,
@@ -115,22 +154,6 @@ Result<ipc::SegmentOptions> to_segment_options(const char* operation,
       QUIRE_TRY(to_bool(operation, "allow_other_users", given.allow_other_users));
   set_unless_zero(options.timeout, given.timeout_ms);
   return options;
-}
-
-ipc::WaitOptions to_wait(std::uint32_t timeout_ms) noexcept {
-  return {.timeout = timeout_ms == QUIRE_MS_FOREVER
-                         ? ipc::kForever
-                         : std::chrono::nanoseconds(std::chrono::milliseconds(timeout_ms))};
-}
-
-// What the layout says; a name that it has not is found out by who looks for it.
-bool is_mpsc(const quire_segment& segment, const char* name) noexcept {
-  for (const ipc::ObjectSpec& object : segment.objects) {
-    if (object.name == name) {
-      return object.kind == ObjectKind::kMpscBytes;
-    }
-  }
-  return false;
 }
 
 Result<void> reserve(quire_ring_writer& writer, std::size_t length_bytes,
@@ -173,9 +196,10 @@ quire_code quire_segment_open(const char* name, const quire_object* objects, siz
   const auto make = [&](const char* operation) -> Result<quire_segment> {
     QUIRE_TRY(require(operation, {{"name", name}}));
     const quire_segment_options given = QUIRE_TRY(read_options(operation, "options", options));
-    const quire::ipc::Layout layout = QUIRE_TRY(to_layout(operation, objects, object_count, given));
+    LayoutChoice choice = QUIRE_TRY(to_layout(operation, objects, object_count, given));
     const quire::ipc::SegmentOptions chosen = QUIRE_TRY(to_segment_options(operation, given));
-    return quire_segment{QUIRE_TRY(Segment::open(name, layout, chosen)), layout.objects()};
+    return quire_segment{QUIRE_TRY(Segment::open(name, choice.layout, chosen)),
+                         std::move(choice.objects)};
   };
   return make_handle(__func__, "segment", segment, error, make);
 }
@@ -185,8 +209,9 @@ quire_code quire_segment_make_anonymous(const quire_object* objects, size_t obje
                                         quire_segment** segment, quire_error* error) noexcept {
   const auto make = [&](const char* operation) -> Result<quire_segment> {
     const quire_segment_options given = QUIRE_TRY(read_options(operation, "options", options));
-    const quire::ipc::Layout layout = QUIRE_TRY(to_layout(operation, objects, object_count, given));
-    return quire_segment{QUIRE_TRY(Segment::make_anonymous(layout)), layout.objects()};
+    LayoutChoice choice = QUIRE_TRY(to_layout(operation, objects, object_count, given));
+    return quire_segment{QUIRE_TRY(Segment::make_anonymous(choice.layout)),
+                         std::move(choice.objects)};
   };
   return make_handle(__func__, "segment", segment, error, make);
 }
@@ -196,13 +221,14 @@ quire_code quire_segment_adopt(int descriptor, const quire_object* objects, size
                                quire_error* error) noexcept {
   const auto make = [&](const char* operation) -> Result<quire_segment> {
     const quire_segment_options given = QUIRE_TRY(read_options(operation, "options", options));
-    const quire::ipc::Layout layout = QUIRE_TRY(to_layout(operation, objects, object_count, given));
+    LayoutChoice choice = QUIRE_TRY(to_layout(operation, objects, object_count, given));
     quire::sys::Outcome<quire::sys::Descriptor> copy = quire::sys::duplicate(descriptor);
     if (!copy) {
       return fail(quire::sys::to_error(copy.error(), operation,
                                        "descriptor " + std::to_string(descriptor)));
     }
-    return quire_segment{QUIRE_TRY(Segment::adopt(*std::move(copy), layout)), layout.objects()};
+    return quire_segment{QUIRE_TRY(Segment::adopt(*std::move(copy), choice.layout)),
+                         std::move(choice.objects)};
   };
   return make_handle(__func__, "segment", segment, error, make);
 }
@@ -239,14 +265,13 @@ void quire_segment_free(quire_segment* segment) noexcept {
 
 quire_code quire_ring_writer_open(const quire_segment* segment, const char* name,
                                   quire_ring_writer** writer, quire_error* error) noexcept {
-  const auto make = [&](const char* operation) -> Result<quire_ring_writer> {
-    QUIRE_TRY(require(operation, {{"segment", segment}, {"name", name}}));
-    if (is_mpsc(*segment, name)) {
+  const auto open = [&](const char* /*operation*/) -> Result<quire_ring_writer> {
+    if (segment->choice(name).kind == QUIRE_OBJECT_MPSC_BYTES) {
       return quire_ring_writer{QUIRE_TRY(MpscBytes::writer(segment->segment, name))};
     }
     return quire_ring_writer{QUIRE_TRY(SpscBytes::writer(segment->segment, name))};
   };
-  return make_handle(__func__, "writer", writer, error, make);
+  return open_object(__func__, segment, name, "writer", writer, error, open);
 }
 
 uint64_t quire_ring_writer_record_max(const quire_ring_writer* writer) noexcept {
@@ -257,8 +282,7 @@ uint64_t quire_ring_writer_record_max(const quire_ring_writer* writer) noexcept 
 quire_code quire_ring_writer_push(quire_ring_writer* writer, const void* record,
                                   size_t length_bytes, uint32_t timeout_ms,
                                   quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"writer", writer}}));
+  return run(__func__, {{"writer", writer}}, error, [&](const char* operation) -> Result<void> {
     const std::span memory = QUIRE_TRY(to_span(operation, "record", record, length_bytes));
     void* room = nullptr;
     QUIRE_TRY(reserve(*writer, length_bytes, to_wait(timeout_ms), &room));
@@ -280,8 +304,7 @@ quire_code quire_ring_writer_reserve(quire_ring_writer* writer, size_t length_by
 
 quire_code quire_ring_writer_commit(quire_ring_writer* writer, size_t length_bytes,
                                     quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"writer", writer}}));
+  return run(__func__, {{"writer", writer}}, error, [&](const char* operation) -> Result<void> {
     if (!writer->reserved_bytes || length_bytes > *writer->reserved_bytes) {
       return fail(misuse(operation, "length_bytes",
                          "it is more than is reserved: " +
@@ -299,14 +322,14 @@ void quire_ring_writer_free(quire_ring_writer* writer) noexcept {
 
 quire_code quire_ring_reader_open(const quire_segment* segment, const char* name,
                                   quire_ring_reader** reader, quire_error* error) noexcept {
-  const auto make = [&](const char* operation) -> Result<quire_ring_reader> {
-    QUIRE_TRY(require(operation, {{"segment", segment}, {"name", name}}));
-    if (is_mpsc(*segment, name)) {
-      return quire_ring_reader{QUIRE_TRY(MpscBytes::reader(segment->segment, name))};
+  const auto open = [&](const char* /*operation*/) -> Result<quire_ring_reader> {
+    const quire::ipc::Participants* participants = &segment->segment.participants();
+    if (segment->choice(name).kind == QUIRE_OBJECT_MPSC_BYTES) {
+      return quire_ring_reader{QUIRE_TRY(MpscBytes::reader(segment->segment, name)), participants};
     }
-    return quire_ring_reader{QUIRE_TRY(SpscBytes::reader(segment->segment, name))};
+    return quire_ring_reader{QUIRE_TRY(SpscBytes::reader(segment->segment, name)), participants};
   };
-  return make_handle(__func__, "reader", reader, error, make);
+  return open_object(__func__, segment, name, "reader", reader, error, open);
 }
 
 quire_code quire_ring_reader_peek(quire_ring_reader* reader, uint32_t timeout_ms,
@@ -326,8 +349,7 @@ quire_code quire_ring_reader_peek(quire_ring_reader* reader, uint32_t timeout_ms
 }
 
 quire_code quire_ring_reader_release(quire_ring_reader* reader, quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"reader", reader}}));
+  return run(__func__, {{"reader", reader}}, error, [&](const char* operation) -> Result<void> {
     if (!std::exchange(reader->has_peeked, false)) {
       return fail(misuse(operation, "reader", "there is no record to release",
                          "call quire_ring_reader_peek() before each release"));
@@ -337,17 +359,48 @@ quire_code quire_ring_reader_release(quire_ring_reader* reader, quire_error* err
   });
 }
 
+quire_code quire_ring_reader_arm(quire_ring_reader* reader, const quire_doorbell* bell,
+                                 int32_t* is_armed, quire_error* error) noexcept {
+  return arm_bell(__func__, "reader", reader, bell, is_armed, error,
+                  [&](const quire::ipc::Doorbell& armed) {
+                    return std::visit([&](auto& kind) { return kind.arm(armed); }, reader->reader);
+                  });
+}
+
 void quire_ring_reader_free(quire_ring_reader* reader) noexcept {
   delete reader;
 }
 
+quire_code quire_doorbell_open(const quire_segment* segment, quire_doorbell** bell,
+                               quire_error* error) noexcept {
+  const auto make = [&](const char* operation) -> Result<quire_doorbell> {
+    QUIRE_TRY(require(operation, {{"segment", segment}}));
+    const quire::ipc::Participants& participants = segment->segment.participants();
+    return quire_doorbell{QUIRE_TRY(quire::ipc::Doorbell::open(participants)), &participants};
+  };
+  return make_handle(__func__, "bell", bell, error, make);
+}
+
+int quire_doorbell_descriptor(const quire_doorbell* bell) noexcept {
+  return bell != nullptr ? bell->bell.fd() : -1;
+}
+
+void quire_doorbell_drain(const quire_doorbell* bell) noexcept {
+  if (bell != nullptr) {
+    bell->bell.drain();
+  }
+}
+
+void quire_doorbell_free(quire_doorbell* bell) noexcept {
+  delete bell;
+}
+
 quire_code quire_mutex_open(const quire_segment* segment, const char* name, quire_mutex** mutex,
                             quire_error* error) noexcept {
-  const auto make = [&](const char* operation) -> Result<quire_mutex> {
-    QUIRE_TRY(require(operation, {{"segment", segment}, {"name", name}}));
+  const auto open = [&](const char* /*operation*/) -> Result<quire_mutex> {
     return quire_mutex{QUIRE_TRY(quire::ipc::Mutex::open(segment->segment, name))};
   };
-  return make_handle(__func__, "mutex", mutex, error, make);
+  return open_object(__func__, segment, name, "mutex", mutex, error, open);
 }
 
 quire_code quire_mutex_lock(quire_mutex* mutex, uint32_t timeout_ms, int32_t* owner_died,
@@ -361,24 +414,15 @@ quire_code quire_mutex_lock(quire_mutex* mutex, uint32_t timeout_ms, int32_t* ow
 }
 
 quire_code quire_mutex_mark_consistent(quire_mutex* mutex, quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"mutex", mutex}}));
-    return mutex->mutex.mark_consistent();
-  });
+  return run(__func__, {{"mutex", mutex}}, error, [&] { return mutex->mutex.mark_consistent(); });
 }
 
 quire_code quire_mutex_unlock(quire_mutex* mutex, quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"mutex", mutex}}));
-    return mutex->mutex.unlock();
-  });
+  return run(__func__, {{"mutex", mutex}}, error, [&] { return mutex->mutex.unlock(); });
 }
 
 quire_code quire_mutex_reclaim(quire_mutex* mutex, quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"mutex", mutex}}));
-    return mutex->mutex.reclaim();
-  });
+  return run(__func__, {{"mutex", mutex}}, error, [&] { return mutex->mutex.reclaim(); });
 }
 
 void quire_mutex_free(quire_mutex* mutex) noexcept {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // ipc: memory that processes share by name, and what they exchange in it: records through rings,
-// bytes under a mutex. quire/ipc/segment.h, spsc_bytes.h, mpsc_bytes.h and mutex.h are the same in
-// C++, and programs of both languages can use one segment.
+// bytes under a mutex; and a descriptor for who waits for several things at once. Broadcasts and
+// blackboards are in quire/c/broadcast.h, events and semaphores in quire/c/event.h.
+// quire/ipc/segment.h, spsc_bytes.h, mpsc_bytes.h, mutex.h and doorbell.h are the same in C++, and
+// programs of both languages can use one segment.
 //
 //   const quire_object objects[] = {
 //       {.name = "ticks", .kind = QUIRE_OBJECT_SPSC_BYTES, .capacity_bytes = 1 << 20}};
@@ -21,7 +23,8 @@
 //
 // Timeouts:      0 looks and does not wait; QUIRE_MS_FOREVER. What is not to be had in time is
 //                -ETIMEDOUT.
-// Thread-safety: segment, mutex: any thread. A ring's writer and reader: one thread at a time.
+// Thread-safety: segment, mutex, doorbell: any thread. A ring's writer and reader: one thread at a
+//                time.
 // Fork:          a child opens the segment again; what it has of the parent's it only frees.
 #pragma once
 
@@ -35,13 +38,18 @@ typedef struct quire_segment quire_segment;
 typedef struct quire_ring_writer quire_ring_writer;
 typedef struct quire_ring_reader quire_ring_reader;
 typedef struct quire_mutex quire_mutex;
+typedef struct quire_doorbell quire_doorbell;
 
 // --- Segments ------------------------------------------------------------------------------------
 
 // `kind`
 #define QUIRE_OBJECT_SPSC_BYTES UINT32_C(2)  // Records, one writer, one reader.
 #define QUIRE_OBJECT_MPSC_BYTES UINT32_C(4)  // Records, many writers, one reader.
+#define QUIRE_OBJECT_BROADCAST UINT32_C(5)   // Records of one size, one writer, any readers.
+#define QUIRE_OBJECT_BLACKBOARD UINT32_C(6)  // The latest of them alone.
 #define QUIRE_OBJECT_MUTEX UINT32_C(7)
+#define QUIRE_OBJECT_EVENT UINT32_C(8)
+#define QUIRE_OBJECT_SEMAPHORE UINT32_C(9)
 // Memory of your own, zeros at first. In C++ an ObjectSpec of ObjectKind::kUser with the signature
 // "bytes[N]", alignment 64.
 #define QUIRE_OBJECT_BYTES UINT32_C(1000)
@@ -51,10 +59,12 @@ typedef struct quire_mutex quire_mutex;
 typedef struct quire_object {
   const char* name;  // 1 to 31 of A-Z, a-z, 0-9, '.', '_', '-'.
   uint32_t kind;
-  uint32_t reserved;
+  uint32_t units;             // Of QUIRE_OBJECT_SEMAPHORE, at most 4096 (0: 1); of others 0.
   uint64_t capacity_bytes;    // Of a ring (0: 1 MiB), or of QUIRE_OBJECT_BYTES.
-  uint64_t capacity_records;  // Of QUIRE_OBJECT_MPSC_BYTES. 0: one for each 64 bytes.
-  uint64_t reserved_words[2];
+  uint64_t capacity_records;  // Of QUIRE_OBJECT_MPSC_BYTES (0: one for each 64 bytes), or of
+                              // QUIRE_OBJECT_BROADCAST (0: 64).
+  uint64_t record_bytes;      // Of QUIRE_OBJECT_BROADCAST, QUIRE_OBJECT_BLACKBOARD; of others 0.
+  uint64_t reserved;
 } quire_object;
 
 // `mode`
@@ -138,7 +148,36 @@ QUIRE_API quire_code quire_ring_reader_peek(quire_ring_reader* reader, uint32_t 
 // Errors: EINVAL when nothing was peeked at.
 QUIRE_API quire_code quire_ring_reader_release(quire_ring_reader* reader,
                                                quire_error* error) QUIRE_NOEXCEPT;
+// See quire_doorbell_open().
+QUIRE_API quire_code quire_ring_reader_arm(quire_ring_reader* reader, const quire_doorbell* bell,
+                                           int32_t* is_armed, quire_error* error) QUIRE_NOEXCEPT;
 QUIRE_API void quire_ring_reader_free(quire_ring_reader* reader) QUIRE_NOEXCEPT;
+
+// --- Waiting by descriptor -----------------------------------------------------------------------
+
+// A descriptor for poll(), epoll and every event loop, one for all that is open of a segment:
+//
+//   for (;;) {
+//     take whatever there is of everything;
+//     quire_ring_reader_arm(reader, bell, &is_armed, &error);   // of each; 0: something came
+//     if (!is_armed) continue;
+//     wait until quire_doorbell_descriptor(bell) is readable;
+//     quire_doorbell_drain(bell);
+//   }
+//
+// Arming lasts for one ring: the descriptor becomes readable when there is something to take, a
+// unit, an event that is set. It says "look again" and no more, and may come for nothing. It does
+// not come from another network namespace, nor from a peer that is stopped just before it rings:
+// look on a timer, too, where that matters.
+// Errors: -EADDRINUSE when this handle has one already; -EMFILE, -ENFILE, -ENOMEM. Of arming:
+//         EINVAL for a bell of another handle.
+QUIRE_API quire_code quire_doorbell_open(const quire_segment* segment, quire_doorbell** bell,
+                                         quire_error* error) QUIRE_NOEXCEPT;
+// Borrowed; -1 for NULL and in a child of fork().
+QUIRE_API int quire_doorbell_descriptor(const quire_doorbell* bell) QUIRE_NOEXCEPT;
+// Silences it. Never blocks; NULL is fine.
+QUIRE_API void quire_doorbell_drain(const quire_doorbell* bell) QUIRE_NOEXCEPT;
+QUIRE_API void quire_doorbell_free(quire_doorbell* bell) QUIRE_NOEXCEPT;
 
 // --- Mutexes -------------------------------------------------------------------------------------
 

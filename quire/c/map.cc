@@ -49,16 +49,10 @@ Result<Sharing> to_sharing(const char* operation, std::uint32_t sharing, Sharing
 // Into options of either kind: those for writing have no default, so that no Result can hold them.
 template <typename Options>
 Result<void> fill(const char* operation, const quire_map_options& given, Options& options) {
-  const Creation creation = QUIRE_TRY(to_creation(operation, given.create));
+  QUIRE_TRY(fill_file(operation, given, options));
   options.sharing = QUIRE_TRY(to_sharing(operation, given.sharing, Sharing::kShared));
   options.offset_bytes = given.offset_bytes;
   set_unless_zero(options.length_bytes, given.length_bytes);
-  options.create = creation.create;
-  options.exclusive = creation.exclusive;
-  set_unless_zero(options.create_mode, given.create_mode);
-  options.minimum_bytes = given.minimum_bytes;
-  options.reserve_bytes = to_reserve(given.reserve_bytes);
-  options.space = QUIRE_TRY(to_enum(operation, "space", given.space, Space::kSparse));
   set_unless_zero(options.stream_bytes_max, given.stream_bytes_max);
   return {};
 }
@@ -194,8 +188,7 @@ size_t quire_mapping_explain(const quire_mapping* mapping, char* text, size_t te
 
 quire_code quire_mapping_read(const quire_mapping* mapping, uint64_t offset_bytes, void* into,
                               size_t length_bytes, quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"mapping", mapping}}));
+  return run(__func__, {{"mapping", mapping}}, error, [&](const char* operation) -> Result<void> {
     const std::span<std::byte> memory = QUIRE_TRY(to_span(operation, "into", into, length_bytes));
     return any(*mapping).guarded(
         {.offset_bytes = offset_bytes, .length_bytes = length_bytes},
@@ -205,8 +198,7 @@ quire_code quire_mapping_read(const quire_mapping* mapping, uint64_t offset_byte
 
 quire_code quire_mapping_write(quire_mapping* mapping, uint64_t offset_bytes, const void* from,
                                size_t length_bytes, quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"mapping", mapping}}));
+  return run(__func__, {{"mapping", mapping}}, error, [&](const char* operation) -> Result<void> {
     const std::span memory = QUIRE_TRY(to_span(operation, "from", from, length_bytes));
     return QUIRE_TRY(writable(*mapping, operation))
         ->guarded(
@@ -218,8 +210,7 @@ quire_code quire_mapping_write(quire_mapping* mapping, uint64_t offset_bytes, co
 quire_code quire_mapping_advise(const quire_mapping* mapping, uint64_t offset_bytes,
                                 uint64_t length_bytes, uint32_t advice,
                                 quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"mapping", mapping}}));
+  return run(__func__, {{"mapping", mapping}}, error, [&](const char* operation) -> Result<void> {
     return any(*mapping).advise(
         {.offset_bytes = offset_bytes, .length_bytes = length_bytes},
         QUIRE_TRY(to_enum(operation, "advice", advice, quire::Advice::kDontDump)));
@@ -229,8 +220,7 @@ quire_code quire_mapping_advise(const quire_mapping* mapping, uint64_t offset_by
 quire_code quire_mapping_prefetch(const quire_mapping* mapping, uint64_t offset_bytes,
                                   uint64_t length_bytes, quire_prefetch_report* report,
                                   quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"mapping", mapping}}));
+  return run(__func__, {{"mapping", mapping}}, error, [&](const char* operation) -> Result<void> {
     QUIRE_TRY(check_optional_results(operation, "report", report));
     const ByteRange range{.offset_bytes = offset_bytes, .length_bytes = length_bytes};
     write_results(to_c(QUIRE_TRY(any(*mapping).prefetch(range))), report);
@@ -241,8 +231,7 @@ quire_code quire_mapping_prefetch(const quire_mapping* mapping, uint64_t offset_
 quire_code quire_mapping_get_residency(const quire_mapping* mapping, uint64_t offset_bytes,
                                        uint64_t length_bytes, quire_residency* residency,
                                        quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"mapping", mapping}}));
+  return run(__func__, {{"mapping", mapping}}, error, [&](const char* operation) -> Result<void> {
     QUIRE_TRY(check_results(operation, "residency", residency));
     const ByteRange range{.offset_bytes = offset_bytes, .length_bytes = length_bytes};
     write_results(to_c(QUIRE_TRY(any(*mapping).resident(range))), residency);
@@ -253,8 +242,7 @@ quire_code quire_mapping_get_residency(const quire_mapping* mapping, uint64_t of
 quire_code quire_mapping_evict(const quire_mapping* mapping, uint64_t offset_bytes,
                                uint64_t length_bytes, quire_eviction_report* report,
                                quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"mapping", mapping}}));
+  return run(__func__, {{"mapping", mapping}}, error, [&](const char* operation) -> Result<void> {
     QUIRE_TRY(check_optional_results(operation, "report", report));
     const ByteRange range{.offset_bytes = offset_bytes, .length_bytes = length_bytes};
     write_results(to_c(QUIRE_TRY(any(*mapping).evict(range))), report);
@@ -264,16 +252,14 @@ quire_code quire_mapping_evict(const quire_mapping* mapping, uint64_t offset_byt
 
 quire_code quire_mapping_resize(quire_mapping* mapping, uint64_t size_bytes,
                                 quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"mapping", mapping}}));
+  return run(__func__, {{"mapping", mapping}}, error, [&](const char* operation) -> Result<void> {
     return QUIRE_TRY(writable(*mapping, operation))->resize(size_bytes);
   });
 }
 
 quire_code quire_mapping_append(quire_mapping* mapping, const void* data, size_t length_bytes,
                                 quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"mapping", mapping}}));
+  return run(__func__, {{"mapping", mapping}}, error, [&](const char* operation) -> Result<void> {
     const std::span bytes = QUIRE_TRY(to_span(operation, "data", data, length_bytes));
     return QUIRE_TRY(writable(*mapping, operation))->append(bytes);
   });
@@ -282,8 +268,7 @@ quire_code quire_mapping_append(quire_mapping* mapping, const void* data, size_t
 quire_code quire_mapping_flush(const quire_mapping* mapping, uint64_t offset_bytes,
                                uint64_t length_bytes, uint32_t durability,
                                quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"mapping", mapping}}));
+  return run(__func__, {{"mapping", mapping}}, error, [&](const char* operation) -> Result<void> {
     const quire::Durability chosen = QUIRE_TRY(to_durability(operation, durability));
     return QUIRE_TRY(writable(*mapping, operation))
         ->flush({.offset_bytes = offset_bytes, .length_bytes = length_bytes}, chosen);
@@ -305,16 +290,14 @@ quire_code quire_mapping_flush_async(const quire_mapping* mapping, uint64_t offs
 
 quire_code quire_mapping_acknowledge_error(const quire_mapping* mapping,
                                            quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"mapping", mapping}}));
+  return run(__func__, {{"mapping", mapping}}, error, [&](const char* operation) -> Result<void> {
     QUIRE_TRY(writable(*mapping, operation))->acknowledge_error();
     return {};
   });
 }
 
 quire_code quire_mapping_close(quire_mapping* mapping, quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"mapping", mapping}}));
+  return run(__func__, {{"mapping", mapping}}, error, [&](const char* operation) -> Result<void> {
     if (!any(*mapping).is_open()) {
       return fail(make_error(quire::Errc::kClosed, operation, "mapping"));
     }

@@ -50,17 +50,11 @@ Result<PagerOptions> to_pager_options(const char* operation, const quire_pager_o
 // Into options of either kind: those for writing have no default, so that no Result can hold them.
 template <typename Options>
 Result<void> fill(const char* operation, const quire_area_options& given, Options& options) {
-  const Creation creation = QUIRE_TRY(to_creation(operation, given.create));
+  QUIRE_TRY(fill_file(operation, given, options));
   const JournalChoice journal = QUIRE_TRY(to_journal_part(operation, given.journal));
   options.engine = QUIRE_TRY(to_enum(operation, "engine", given.engine, PagingEngine::kPaged));
   options.on_fill_error =
       QUIRE_TRY(to_enum(operation, "on_fill_error", given.on_fill_error, OnFillError::kZeros));
-  options.create = creation.create;
-  options.exclusive = creation.exclusive;
-  set_unless_zero(options.create_mode, given.create_mode);
-  options.minimum_bytes = given.minimum_bytes;
-  options.reserve_bytes = to_reserve(given.reserve_bytes);
-  options.space = QUIRE_TRY(to_enum(operation, "space", given.space, Space::kSparse));
   options.commit = QUIRE_TRY(to_enum(operation, "commit", given.commit, CommitMode::kAtomic));
   options.journal_path = journal.path;
   options.journal = journal.options;
@@ -126,8 +120,7 @@ void quire_pager_free(quire_pager* pager) noexcept {
 
 quire_code quire_pager_get_stats(const quire_pager* pager, quire_pager_stats* stats,
                                  quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"pager", pager}}));
+  return run(__func__, {{"pager", pager}}, error, [&](const char* operation) -> Result<void> {
     QUIRE_TRY(check_results(operation, "stats", stats));
     write_results(to_c(pager->pager->stats()), stats);
     return {};

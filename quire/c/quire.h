@@ -9,6 +9,8 @@
 //   quire_tracked_open()   stores that become durable together, or not     quire/c/tracked.h
 //   quire_journal_open()   the same by calls, for several files            quire/c/journal.h
 //   quire_segment_open()   memory that processes share: rings, mutexes     quire/c/ipc.h
+//                          broadcasts, blackboards                         quire/c/broadcast.h
+//                          events, semaphores                              quire/c/event.h
 //   quire_error            how failure is told; how structures grow        quire/c/common.h
 //
 // Link with -lquire (everything in one shared library, which exports these functions alone), or
@@ -16,7 +18,9 @@
 #pragma once
 
 #include "quire/c/area.h"
+#include "quire/c/broadcast.h"
 #include "quire/c/common.h"
+#include "quire/c/event.h"
 #include "quire/c/ipc.h"
 #include "quire/c/journal.h"
 #include "quire/c/map.h"

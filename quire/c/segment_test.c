@@ -88,11 +88,13 @@ static void without_a_name_it_travels_as_a_descriptor(void) {
 }
 
 static void what_is_no_layout_is_refused(void) {
-  const quire_object wrong[] = {
-      {.name = "x", .kind = 3},
-      {.name = NULL, .kind = QUIRE_OBJECT_MUTEX},
-      {.name = "x", .kind = QUIRE_OBJECT_MUTEX, .reserved = 1},
-      {.name = "x", .kind = QUIRE_OBJECT_MUTEX, .reserved_words = {0, 1}}};
+  const quire_object wrong[] = {{.name = "x", .kind = 3},
+                                {.name = NULL, .kind = QUIRE_OBJECT_MUTEX},
+                                {.name = "x", .kind = QUIRE_OBJECT_MUTEX, .units = 1},
+                                {.name = "x", .kind = QUIRE_OBJECT_MUTEX, .record_bytes = 8},
+                                {.name = "x", .kind = QUIRE_OBJECT_BROADCAST},
+                                {.name = "x", .kind = QUIRE_OBJECT_BLACKBOARD},
+                                {.name = "x", .kind = QUIRE_OBJECT_MUTEX, .reserved = 1}};
   quire_segment* segment = NULL;
   for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; ++i) {
     C_EXPECT_MISUSE(quire_segment_make_anonymous(&wrong[i], 1, NULL, &segment, c_error()));
@@ -100,7 +102,14 @@ static void what_is_no_layout_is_refused(void) {
   const quire_object huge[] = {
       {.name = "x", .kind = QUIRE_OBJECT_SPSC_BYTES, .capacity_bytes = UINT64_MAX},
       {.name = "x", .kind = QUIRE_OBJECT_MPSC_BYTES, .capacity_records = UINT64_MAX},
-      {.name = "x", .kind = QUIRE_OBJECT_BYTES, .capacity_bytes = UINT64_MAX}};
+      {.name = "x", .kind = QUIRE_OBJECT_BYTES, .capacity_bytes = UINT64_MAX},
+      {.name = "x", .kind = QUIRE_OBJECT_BLACKBOARD, .record_bytes = UINT64_MAX},
+      {.name = "x", .kind = QUIRE_OBJECT_BROADCAST, .record_bytes = UINT64_C(1) << 32},
+      {.name = "x",
+       .kind = QUIRE_OBJECT_BROADCAST,
+       .record_bytes = 8,
+       .capacity_records = UINT64_MAX},
+      {.name = "x", .kind = QUIRE_OBJECT_SEMAPHORE, .units = 4097}};
   for (size_t i = 0; i < sizeof huge / sizeof huge[0]; ++i) {
     C_EXPECT_CODE(QUIRE_ERROR_LIMIT,
                   quire_segment_make_anonymous(&huge[i], 1, NULL, &segment, c_error()));

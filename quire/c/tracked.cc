@@ -82,8 +82,7 @@ uint64_t quire_tracked_size(const quire_tracked* tracked) noexcept {
 
 quire_code quire_tracked_commit(quire_tracked* tracked, quire_commit_receipt* receipt,
                                 quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"tracked", tracked}}));
+  return run(__func__, {{"tracked", tracked}}, error, [&](const char* operation) -> Result<void> {
     QUIRE_TRY(check_optional_results(operation, "receipt", receipt));
     const quire::CommitReceipt done = QUIRE_TRY(tracked->mapping.commit());
     write_results(
@@ -104,10 +103,7 @@ quire_code quire_tracked_commit_async(quire_tracked* tracked, quire_ticket** tic
 }
 
 quire_code quire_tracked_rollback(quire_tracked* tracked, quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"tracked", tracked}}));
-    return tracked->mapping.rollback();
-  });
+  return run(__func__, {{"tracked", tracked}}, error, [&] { return tracked->mapping.rollback(); });
 }
 
 quire_code quire_tracked_snapshot(const quire_tracked* tracked, quire_snapshot** snapshot,
@@ -121,24 +117,18 @@ quire_code quire_tracked_snapshot(const quire_tracked* tracked, quire_snapshot**
 
 quire_code quire_tracked_resize(quire_tracked* tracked, uint64_t size_bytes,
                                 quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"tracked", tracked}}));
-    return tracked->mapping.resize(size_bytes);
-  });
+  return run(__func__, {{"tracked", tracked}}, error,
+             [&] { return tracked->mapping.resize(size_bytes); });
 }
 
 quire_code quire_tracked_check(const quire_tracked* tracked, quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"tracked", tracked}}));
-    return tracked->mapping.check();
-  });
+  return run(__func__, {{"tracked", tracked}}, error, [&] { return tracked->mapping.check(); });
 }
 
 quire_code quire_tracked_get_residency(const quire_tracked* tracked, uint64_t offset_bytes,
                                        uint64_t length_bytes, quire_tracked_residency* residency,
                                        quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"tracked", tracked}}));
+  return run(__func__, {{"tracked", tracked}}, error, [&](const char* operation) -> Result<void> {
     QUIRE_TRY(check_results(operation, "residency", residency));
     const quire::TrackedResidency found = QUIRE_TRY(
         tracked->mapping.resident({.offset_bytes = offset_bytes, .length_bytes = length_bytes}));
@@ -154,8 +144,7 @@ quire_code quire_tracked_get_residency(const quire_tracked* tracked, uint64_t of
 
 quire_code quire_tracked_get_stats(const quire_tracked* tracked, quire_tracked_stats* stats,
                                    quire_journal_stats* journal, quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"tracked", tracked}}));
+  return run(__func__, {{"tracked", tracked}}, error, [&](const char* operation) -> Result<void> {
     QUIRE_TRY(check_results(operation, "stats", stats));
     QUIRE_TRY(check_optional_results(operation, "journal", journal));
     if (!tracked->mapping.is_open()) {
@@ -174,10 +163,7 @@ size_t quire_tracked_explain(const quire_tracked* tracked, char* text, size_t te
 }
 
 quire_code quire_tracked_close(quire_tracked* tracked, quire_error* error) noexcept {
-  return run(__func__, error, [&](const char* operation) -> Result<void> {
-    QUIRE_TRY(require(operation, {{"tracked", tracked}}));
-    return tracked->mapping.close();
-  });
+  return run(__func__, {{"tracked", tracked}}, error, [&] { return tracked->mapping.close(); });
 }
 
 void quire_tracked_free(quire_tracked* tracked) noexcept {

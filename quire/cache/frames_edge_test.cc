@@ -14,6 +14,7 @@
 
 #include "quire/cache/internal/frames_fixture_test.h"
 #include "quire/sys/call.h"
+#include "quire/testing/nth_fault.h"
 #include "quire/testing/process.h"
 
 namespace quire {
@@ -126,15 +127,12 @@ TEST_F(FramesEdgeTest, EachCallThatFailsWhileTheyAreMadeIsToldAndLeaksNothing) {
   for (const sys::Call call :
        {sys::Call::kMap, sys::Call::kMemfd, sys::Call::kTruncate, sys::Call::kAdviseMemory,
         sys::Call::kUserFault, sys::Call::kUnmap}) {
-    for (std::uint64_t nth = 1;; ++nth) {
-      const sys::FaultPlan plan({.call = call, .nth = nth, .error = ENOMEM});
+    testing::fail_each_nth(sys::name_of(call), [&](testing::NthFault& fault) {
+      const sys::FaultPlan plan({.call = call, .nth = fault.nth, .error = ENOMEM});
       const Result<std::unique_ptr<Frames>> frames = Frames::make(kOptions);
-      const bool is_over = plan.hits() == 0;
-      EXPECT_TRUE(!is_over || frames.has_value());
-      if (is_over) {
-        break;
-      }
-    }
+      fault.was_hit = plan.hits() > 0;
+      EXPECT_TRUE(fault.was_hit || frames.has_value());
+    });
     EXPECT_EQ(open_descriptors(), before) << name_of(call);
   }
 }

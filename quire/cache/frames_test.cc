@@ -10,6 +10,7 @@
 
 #include "quire/cache/internal/frames_fixture_test.h"
 #include "quire/sys/call.h"
+#include "quire/testing/nth_fault.h"
 
 namespace quire {
 namespace {
@@ -135,20 +136,18 @@ TEST_P(PlaceTest, PlacingWakesWhoWaits) {
   EXPECT_EQ(server.messages().size(), 1U);
 }
 
-// Method: fail call 1, 2, 3 ... of each kind until a run meets no fault.
+// Method: fail call 1, 2, 3 ... of each kind, and all after it.
 TEST_P(PlaceTest, APlacementThatFailsLeavesNothing) {
   for (const sys::Call call :
        {sys::Call::kUserFault, sys::Call::kWrite, sys::Call::kAdviseMemory}) {
-    for (std::uint64_t nth = 1;; ++nth) {
-      const sys::FaultPlan plan({.call = call, .nth = nth, .times = 100, .error = ENOMEM});
+    testing::fail_each_nth(sys::name_of(call), [&](testing::NthFault& fault) {
+      const sys::FaultPlan plan({.call = call, .nth = fault.nth, .times = 100, .error = ENOMEM});
       const sys::Outcome<void> placed = frames_->place(0, filled_pages(4, kA));
-      EXPECT_EQ(placed.has_value(), plan.hits() == 0);
+      fault.was_hit = plan.hits() > 0;
+      EXPECT_EQ(placed.has_value(), !fault.was_hit);
       EXPECT_EQ(resident_pages(), placed ? 4U : 0U);
-      if (placed) {
-        ASSERT_TRUE(frames_->punch(0, 4 * kPage));
-        break;
-      }
-    }
+    });
+    ASSERT_TRUE(frames_->punch(0, 4 * kPage));
   }
 }
 

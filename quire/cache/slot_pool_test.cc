@@ -13,6 +13,7 @@
 
 #include "quire/base/units.h"
 #include "quire/sys/call.h"
+#include "quire/testing/nth_fault.h"
 #include "quire/testing/process.h"
 
 namespace quire {
@@ -66,18 +67,17 @@ TEST(SlotPoolTest, MoreThanTheAddressSpaceIsRefused) {
 
 TEST(SlotPoolTest, EachCallThatFailsIsAnErrorOrDoesNotMatter) {
   for (const sys::Call call : {sys::Call::kMap, sys::Call::kAdviseMemory}) {
-    for (std::uint64_t nth = 1;; ++nth) {
-      const sys::FaultPlan plan({.call = call, .nth = nth, .error = ENOMEM});
+    testing::fail_each_nth(sys::name_of(call), [&](testing::NthFault& fault) {
+      const sys::FaultPlan plan({.call = call, .nth = fault.nth, .error = ENOMEM});
       const auto pool = SlotPool::make({.slot_bytes = 4_KiB, .slot_count = 2});
-      if (plan.hits() == 0) {
-        break;
-      }
+      fault.was_hit = plan.hits() > 0;
       if (pool.has_value()) {
         pool.value()->bytes(1).back() = std::byte{1};
       } else {
+        EXPECT_TRUE(fault.was_hit);
         EXPECT_EQ(pool.error().code(), std::errc::not_enough_memory);
       }
-    }
+    });
   }
 }
 

@@ -74,14 +74,22 @@ std::string positional_lines(const CLI::App& app) {
   return lines;
 }
 
-std::string verb_help(const CLI::App& app) {
+// "quire save [OPTION]... --output FILE PATH...": what cannot be left out, then the rest.
+std::string usage_of(const CLI::App& app) {
   std::string usage = "quire " + app.get_name() + " [OPTION]...";
+  std::string positionals;
   for (const CLI::Option* option : app.get_options()) {
     if (option->get_positional() && !option->get_group().empty()) {
-      usage += " " + option->get_option_text();
+      positionals += " " + option->get_option_text();
+    } else if (option->get_required()) {
+      usage += " --" + option->get_lnames().front() + " " + option->get_option_text();
     }
   }
-  std::string text = fmt::format("{}\n\nUsage: {}\n", app.get_description(), usage);
+  return usage + positionals;
+}
+
+std::string verb_help(const CLI::App& app) {
+  std::string text = fmt::format("{}\n\nUsage: {}\n", app.get_description(), usage_of(app));
   if (const std::string positionals = positional_lines(app); !positionals.empty()) {
     text += "\n" + positionals;
   }

@@ -231,7 +231,7 @@ void add_ipc(CLI::App& app, Session& session) {
       [given](Session& running) { return run_ipc(running, *given); });
   verb.add_option("ACTION", given->action, "ls, stat, watch, rm, bench or chaos")
       ->option_text("ACTION");
-  verb.add_option("NAME", given->names, "Segments, for chaos structures; all where none is named")
+  verb.add_option("NAME", given->names, "Segments; for chaos: structures. Else all of them")
       ->option_text("[NAME...]");
   verb.add_option("--directory", given->directory,
                   "Where they are ($QUIRE_IPC_DIR, else /dev/shm/quire-UID)")

@@ -212,7 +212,8 @@ void add_journal(CLI::App& app, Session& session) {
        .summary = "Show what is in a journal, and check that it is whole.",
        .example = "quire journal table.db\n  quire journal --verify table.db.quire-journal"},
       [given](Session& running) { return run_journal(running, *given); });
-  verb.add_option("PATH", given->path, "A journal, or a file that has one beside it");
+  verb.add_option("PATH", given->path, "A journal, or a file that has one beside it")
+      ->option_text("PATH");
   verb.add_flag("--verify", given->verify, "Read every image and compare its checksum");
   verb.add_flag("--records", given->records, "List the records");
 }
@@ -225,7 +226,8 @@ void add_recover(CLI::App& app, Session& session) {
        .summary = "Bring the files of a journal to the last commit, and leave it clean.",
        .example = "quire recover table.db\n  quire recover --journal bank.journal accounts.db"},
       [given](Session& running) { return run_recover(running, *given); });
-  verb.add_option("FILE", given->path, "A file that has a journal, or a journal");
+  verb.add_option("FILE", given->path, "A file that has a journal, or a journal")
+      ->option_text("FILE");
   verb.add_option("--journal", given->journal_path, "Where its journal is")->option_text("PATH");
 }
 

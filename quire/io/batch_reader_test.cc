@@ -12,6 +12,7 @@
 #include "quire/base/prng.h"
 #include "quire/sys/call.h"
 #include "quire/testing/failing_disk.h"
+#include "quire/testing/nth_fault.h"
 #include "quire/testing/page_cache.h"
 #include "quire/testing/seed.h"
 #include "quire/testing/temp_dir.h"
@@ -217,26 +218,24 @@ TEST_P(BatchReaderTest, ReaderThatGoesFinishesItsBatches) {
 // Method: fail the completion of request 1, 2, 3 ... until a batch meets no fault.
 TEST_P(BatchReaderTest, ErrorOfAnyRequestIsTheErrorOfTheBatch) {
   const auto subject = reader(4);
-  for (std::uint64_t nth = 1; nth < 100; ++nth) {
+  testing::fail_each_nth("completion", [&](testing::NthFault& fault) {
     testing::make_cold(path_);
     Batch batch;
     for (std::uint64_t i = 0; i < 12; ++i) {
       batch.add(i * 700'000, 4096);
     }
-    const sys::FaultPlan plan({.call = sys::Call::kRingCompletion, .nth = nth, .error = EIO});
+    const sys::FaultPlan plan({.call = sys::Call::kRingCompletion, .nth = fault.nth, .error = EIO});
     const Result<BatchReport> report = subject->read_batch(batch.ranges());
-    if (plan.hits() == 0) {
-      if (nth == 1) {
-        GTEST_SKIP() << "io_uring: " << subject->explain();
-      }
-      EXPECT_TRUE(report);
-      return;
+    fault.was_hit = plan.hits() > 0;
+    if (!fault.was_hit && fault.nth == 1) {
+      GTEST_SKIP() << "io_uring: " << subject->explain();
     }
-    ASSERT_FALSE(report) << "nth = " << nth;
-    EXPECT_EQ(report.error().code(), std::errc::io_error);
-    EXPECT_NE(report.error().message().find("data"), std::string::npos);
-  }
-  FAIL() << "no run without a fault";
+    ASSERT_EQ(report.has_value(), !fault.was_hit);
+    if (!report) {
+      EXPECT_EQ(report.error().code(), std::errc::io_error);
+      EXPECT_NE(report.error().message().find("data"), std::string::npos);
+    }
+  });
 }
 
 TEST_P(BatchReaderTest, ShortCompletionsAreGoneOnWith) {

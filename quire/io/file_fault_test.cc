@@ -12,6 +12,7 @@
 #include "quire/base/page_window.h"
 #include "quire/io/file.h"
 #include "quire/sys/call.h"
+#include "quire/testing/nth_fault.h"
 #include "quire/testing/temp_dir.h"
 
 namespace quire {
@@ -21,8 +22,6 @@ using sys::Call;
 using testing::pattern_bytes;
 using testing::TempDir;
 using Bytes = std::vector<std::byte>;
-
-constexpr std::uint64_t kCallsMax = 200;
 
 // The kinds of File that the walks below go over.
 struct Kind {
@@ -166,22 +165,18 @@ TEST(FileFaultTest, AFailureIsToldWhicheverCallFails) {
           call != Call::kTruncate && call != Call::kSyncData) {
         continue;  // The rest is as without.
       }
-      std::uint64_t nth = 1;
-      for (; nth <= kCallsMax; ++nth) {
-        const sys::FaultPlan plan({.call = call, .nth = nth, .error = error_of(call)});
+      const std::string what = std::string(kind.name) + ": " + sys::name_of(call);
+      testing::fail_each_nth(what, [&](testing::NthFault& fault) {
+        const sys::FaultPlan plan({.call = call, .nth = fault.nth, .error = error_of(call)});
         const Result<void> lived = live(directory, kind.options, call);
-        if (plan.hits() == 0) {
-          ASSERT_TRUE(lived.has_value()) << kind.name << ": " << lived.error().message();
-          break;
-        }
+        fault.was_hit = plan.hits() > 0;
         if (lived) {
-          EXPECT_TRUE(may_be_swallowed(call))
-              << kind.name << ": " << sys::name_of(call) << " " << nth << " was swallowed";
+          EXPECT_TRUE(!fault.was_hit || may_be_swallowed(call)) << "swallowed";
         } else {
+          EXPECT_TRUE(fault.was_hit);
           EXPECT_EQ(lived.error().code().value(), error_of(call)) << lived.error().message();
         }
-      }
-      EXPECT_LT(nth, kCallsMax) << kind.name << ", " << sys::name_of(call);
+      });
     }
   }
 }

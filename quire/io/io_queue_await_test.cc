@@ -19,6 +19,7 @@
 #include "quire/sys/poller.h"
 #include "quire/testing/io_requests.h"
 #include "quire/testing/kernel_store.h"
+#include "quire/testing/nth_fault.h"
 #include "quire/testing/ring.h"
 #include "quire/testing/temp_dir.h"
 
@@ -291,11 +292,10 @@ TEST_F(IoQueueAwaitFaultTest, AnAwaitInAThreadEndsWhileOneInTheRingDoesNot) {
 TEST_F(IoQueueAwaitFaultTest, WhicheverCallOfTheRingFailsAnAwaitEndsOnce) {
   for (const Call call : {Call::kRingSubmit, Call::kRingWait}) {
     for (const int error : {EAGAIN, EBUSY, EINTR}) {
-      for (std::uint64_t nth = 1;; ++nth) {
-        ASSERT_LE(nth, 100U);
+      testing::fail_each_nth(name_of(call), [&](testing::NthFault& fault) {
         KernelStore store(pattern(kStoreBytes));
         const auto queue = ring_queue();
-        const FaultPlan plan({.call = call, .nth = nth, .times = 3, .error = error});
+        const FaultPlan plan({.call = call, .nth = fault.nth, .times = 3, .error = error});
         Awaited awaited;
         std::deque<Asked> all;
         queue->submit(awaited.request);
@@ -309,10 +309,8 @@ TEST_F(IoQueueAwaitFaultTest, WhicheverCallOfTheRingFailsAnAwaitEndsOnce) {
         EXPECT_EQ(calls_of(all), 6);
         EXPECT_TRUE(awaited.request.result().has_value());
         queue->check_invariants();
-        if (plan.hits() == 0) {
-          break;
-        }
-      }
+        fault.was_hit = plan.hits() > 0;
+      });
     }
   }
 }

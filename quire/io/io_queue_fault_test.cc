@@ -13,6 +13,7 @@
 #include "quire/io/io_queue.h"
 #include "quire/sys/call.h"
 #include "quire/testing/kernel_store.h"
+#include "quire/testing/nth_fault.h"
 #include "quire/testing/ring.h"
 #include "quire/testing/temp_dir.h"
 
@@ -33,7 +34,6 @@ const std::string& content() {
   static const std::string text = pattern(kStoreBytes);
   return text;
 }
-constexpr std::uint64_t kCallsMax = 500;
 
 // One request for each piece of a store.
 struct Batch {
@@ -109,18 +109,15 @@ TEST_F(IoQueueFaultTest, AFailedCallOfTheRingFailsNoRequest) {
   for (const Call call : {Call::kRingSubmit, Call::kRingWait}) {
     for (const int error : {EAGAIN, EBUSY, ENOMEM, EINTR}) {
       for (const std::uint64_t times : {1U, 7U}) {
-        for (std::uint64_t nth = 1;; ++nth) {
-          ASSERT_LE(nth, kCallsMax);
+        testing::fail_each_nth(name_of(call), [&](testing::NthFault& fault) {
           const auto queue = ring_queue();
           Batch batch(store, IoOperation::kRead);
-          const FaultPlan plan({.call = call, .nth = nth, .times = times, .error = error});
+          const FaultPlan plan({.call = call, .nth = fault.nth, .times = times, .error = error});
           batch.run(*queue);
           batch.expect_failures(0, 0);
-          ASSERT_EQ(batch.text(), content()) << nth;
-          if (plan.hits() == 0) {
-            break;
-          }
-        }
+          EXPECT_EQ(batch.text(), content());
+          fault.was_hit = plan.hits() > 0;
+        });
       }
     }
   }

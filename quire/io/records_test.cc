@@ -11,6 +11,7 @@
 #include "quire/base/prng.h"
 #include "quire/io/file.h"
 #include "quire/sys/call.h"
+#include "quire/testing/nth_fault.h"
 #include "quire/testing/seed.h"
 #include "quire/testing/sim_store.h"
 #include "quire/testing/temp_dir.h"
@@ -100,11 +101,10 @@ TEST(RecordWriterTest, AClosedOrMovedWriterTakesNothing) {
 }
 
 // Goal:   whichever operation of the store fails, the writer tells it, and tells it for ever.
-// Method: fail operation 1, 2, 3 ... until a run meets none.
+// Method: fail operation 1, 2, 3 ... until a run meets no fault.
 TEST(RecordWriterTest, AnErrorStaysWhicheverOperationFails) {
-  constexpr std::uint64_t kOperationsMax = 20;
-  for (std::uint64_t nth = 1; nth <= kOperationsMax; ++nth) {
-    SimStore store({.seed = nth, .fail_nth_operation = nth, .fail_errno = ENOSPC});
+  testing::fail_each_nth("operation", [](testing::NthFault& fault) {
+    SimStore store({.seed = fault.nth, .fail_nth_operation = fault.nth, .fail_errno = ENOSPC});
     RecordWriter writer = RecordWriter::make(store, {.buffer_bytes = kSmallBuffer}).value();
     Result<void> result;
     for (int i = 0; i < 500 && result; ++i) {
@@ -113,19 +113,18 @@ TEST(RecordWriterTest, AnErrorStaysWhicheverOperationFails) {
     if (result) {
       result = writer.flush(Durability::kData);
     }
-    if (store.fault_count() == 0) {
-      EXPECT_TRUE(result.has_value());
+    fault.was_hit = store.fault_count() > 0;
+    ASSERT_EQ(result.has_value(), !fault.was_hit);
+    if (result) {
       return;
     }
-    ASSERT_FALSE(result.has_value()) << nth;
     EXPECT_EQ(result.error().code(), std::errc::no_space_on_device);
     const std::uint64_t operations = store.operation_count();
     EXPECT_EQ(writer.append(Bytes(1)).error().message(), result.error().message());
     EXPECT_EQ(writer.flush(Durability::kData).error().message(), result.error().message());
     EXPECT_EQ(writer.close().error().message(), result.error().message());
     EXPECT_EQ(store.operation_count(), operations) << "it was tried again";
-  }
-  FAIL() << "no run without a fault";
+  });
 }
 
 // Full buffers end at pages, and lie in memory as they lie in the file: nothing is copied twice.

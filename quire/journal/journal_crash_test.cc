@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is on the disk after a crash at any moment; see internal/crash_search_test.h. With
-// QUIRE_SOAK_S the searches go on for so many seconds, each on fresh seeds.
+// What is on the disk after a crash at any moment; see internal/crash_search_test.h. In a soak
+// (testing/soak.h) the searches go on with fresh seeds.
 #include <gtest/gtest.h>
 
-#include <chrono>
-#include <cstdlib>
+#include <functional>
 #include <string>
 
 #include "quire/journal/internal/crash_search_test.h"
 #include "quire/journal/internal/journal_fixture_test.h"
 #include "quire/testing/seed.h"
+#include "quire/testing/soak.h"
 
 namespace quire {
 namespace {
@@ -18,22 +18,11 @@ namespace {
 using internal::CrashSearch;
 using internal::CrashSearchOptions;
 
-double soak_seconds() {
-  const char* text = std::getenv("QUIRE_SOAK_S");
-  return text == nullptr ? 0 : std::strtod(text, nullptr);
-}
-
-// Runs `search` on seed after seed: so many, or for the time of a soak.
-template <typename Search>
-std::uint64_t search_seeds(std::uint64_t seeds, const Search& search) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(soak_seconds());
+// Runs `search` on so many seeds, and on those of a soak. Returns how many states it has looked at.
+std::uint64_t search_seeds(std::uint64_t seeds,
+                           const std::function<std::uint64_t(std::uint64_t)>& search) {
   std::uint64_t states = 0;
-  for (std::uint64_t i = 0; i < seeds || std::chrono::steady_clock::now() < end; ++i) {
-    states += search(testing::test_seed() + i);
-    if (::testing::Test::HasFailure()) {
-      break;
-    }
-  }
+  testing::soak(seeds, [&](std::uint64_t seed) { states += search(seed); });
   ::testing::Test::RecordProperty("states", std::to_string(states));
   return states;
 }

@@ -21,6 +21,7 @@
 #include "quire/journal/journaled_store.h"
 #include "quire/sys/call.h"
 #include "quire/testing/aligned_memory.h"
+#include "quire/testing/nth_fault.h"
 #include "quire/testing/process.h"
 #include "quire/testing/temp_dir.h"
 
@@ -243,20 +244,17 @@ TEST_F(JournalFileTest, NothingAcknowledgedIsLostWhicheverSystemCallFails) {
   for (const sys::Call call :
        {sys::Call::kOpen, sys::Call::kRead, sys::Call::kWrite, sys::Call::kSyncData,
         sys::Call::kSyncAll, sys::Call::kAttribute, sys::Call::kTruncate, sys::Call::kControl}) {
-    std::uint64_t nth = 1;
-    for (bool was_hit = true; was_hit; ++nth) {
-      SCOPED_TRACE(std::string(sys::name_of(call)) + " " + std::to_string(nth));
-      ASSERT_LT(nth, 200U);
+    testing::fail_each_nth(sys::name_of(call), [&](testing::NthFault& fault) {
       leave_a_commit(1);
       int acknowledged = 1;
       {
-        const sys::FaultPlan plan({.call = call, .nth = nth, .error = EIO});
+        const sys::FaultPlan plan({.call = call, .nth = fault.nth, .error = EIO});
         const auto journal = open_journal({path_}, small());
         if (journal && (*journal)->file(0).write(0, page_of(2)) && (*journal)->commit()) {
           acknowledged = 2;
           static_cast<void>((*journal)->close());  // Fails or not: that is what is looked at.
         }
-        was_hit = plan.hits() > 0;
+        fault.was_hit = plan.hits() > 0;
       }
       const auto journal = open_journal({path_}, small());
       ASSERT_TRUE(journal.has_value()) << journal.error().message();
@@ -265,7 +263,7 @@ TEST_F(JournalFileTest, NothingAcknowledgedIsLostWhicheverSystemCallFails) {
       const int found = std::to_integer<int>(byte);
       EXPECT_TRUE(found == acknowledged || found == 2) << found;
       ASSERT_TRUE((*journal)->close().has_value());
-    }
+    });
   }
 }
 

@@ -2,29 +2,23 @@
 //
 // Processes that are killed while several threads commit through one journal. Each thread counts in
 // a page of its own in each of two files, always both with one commit; one of them does not wait,
-// one writes before it commits, and all of them go round a log that needs checkpoints.
-//
-//   QUIRE_SOAK_S=N   the long run goes on for N seconds
+// one writes before it commits, and all of them go round a log that needs checkpoints. Soaks
+// (testing/soak.h) kill on and on.
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/mman.h>
 
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <cstdio>
-#include <cstdlib>
-#include <new>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "quire/base/check.h"
 #include "quire/base/prng.h"
 #include "quire/journal/journal_file.h"
 #include "quire/journal/journaled_store.h"
 #include "quire/testing/process.h"
-#include "quire/testing/seed.h"
+#include "quire/testing/shared_memory.h"
+#include "quire/testing/soak.h"
 #include "quire/testing/temp_dir.h"
 
 namespace quire {
@@ -45,24 +39,6 @@ struct Told {
   std::array<std::atomic<std::uint64_t>, kThreads> acknowledged{};
   std::array<std::atomic<std::uint64_t>, kThreads> attempted{};
   std::atomic<std::uint64_t> commits{0};
-};
-
-class SharedTold {
- public:
-  SharedTold() {
-    void* memory =
-        ::mmap(nullptr, sizeof(Told), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    QUIRE_CHECK(memory != MAP_FAILED);
-    told_ = new (memory) Told;
-  }
-  ~SharedTold() { ::munmap(told_, sizeof(Told)); }
-  SharedTold(const SharedTold&) = delete;
-  SharedTold& operator=(const SharedTold&) = delete;
-  Told& operator*() const { return *told_; }
-  Told* operator->() const { return told_; }
-
- private:
-  Told* told_;
 };
 
 struct Place {
@@ -163,10 +139,7 @@ class JournalKillTest : public ::testing::Test {
     while (told_->commits.load() < before + commits) {
       std::this_thread::yield();
     }
-    for (std::uint64_t spins = random_.below(400'000); spins > 0; --spins) {
-      std::atomic_signal_fence(std::memory_order_seq_cst);  // Not to be left out.
-    }
-    child.kill(SIGKILL);
+    testing::kill_soon(child, random_, 400'000);
   }
 
   void expect_whole() {
@@ -193,36 +166,21 @@ class JournalKillTest : public ::testing::Test {
     }
   }
 
-  Prng random_{testing::test_seed()};
+  Prng random_{0};  // Anew in each round.
   const testing::TempDir directory_;
   std::vector<std::string> paths_;
-  const SharedTold told_;
+  const testing::SharedMemory<Told> told_;
 };
 
 // Goal:   each thread's last acknowledged count is in both of its files, or the next in both.
-TEST_F(JournalKillTest, AHundredKillsOfSeveralThreadsLoseNothing) {
-  for (int i = 0; i < 100 && !HasFailure(); ++i) {
-    SCOPED_TRACE(i);
+TEST_F(JournalKillTest, KillsOfSeveralThreadsLoseNothing) {
+  testing::soak(100, [this](std::uint64_t seed) {
+    random_ = Prng(seed);
     kill_one();
     expect_whole();
-  }
+  });
   EXPECT_GT(told_->commits.load(), 1000U);
-}
-
-TEST_F(JournalKillTest, NorDoThousands) {
-  const char* const seconds = std::getenv("QUIRE_SOAK_S");
-  if (seconds == nullptr) {
-    GTEST_SKIP() << "a long run: set QUIRE_SOAK_S";
-  }
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(std::atoi(seconds));
-  std::uint64_t kills = 0;
-  while (std::chrono::steady_clock::now() < end && !HasFailure()) {
-    kill_one();
-    expect_whole();
-    ++kills;
-  }
-  std::printf("%llu kills, %llu commits\n", static_cast<unsigned long long>(kills),
-              static_cast<unsigned long long>(told_->commits.load()));
+  std::printf("%llu commits\n", static_cast<unsigned long long>(told_->commits.load()));
 }
 
 }  // namespace

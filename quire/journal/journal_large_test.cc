@@ -12,6 +12,7 @@
 #include "quire/journal/internal/log_writer.h"
 #include "quire/journal/journal_file.h"
 #include "quire/testing/aligned_memory.h"
+#include "quire/testing/nth_fault.h"
 #include "quire/testing/temp_dir.h"
 
 namespace quire {
@@ -113,26 +114,23 @@ TEST_F(JournalLargeTest, ImagesThatChangeMeanwhileAreWhole) {
 // Goal:   one slice that cannot be written fails the commit, and the journal.
 TEST_F(JournalLargeTest, ASliceThatFailsFailsTheCommit) {
   const auto places = [](std::uint64_t i) { return i * kPageBytes; };
-  for (std::uint64_t nth = 1; nth <= 100; ++nth) {
-    SCOPED_TRACE(nth);
+  testing::fail_each_nth("write", [&](testing::NthFault& fault) {
     make();
     ASSERT_TRUE(commit(*journal_, images(1, places)));
-    log_->fail({.operation = Kind::kWrite, .nth = nth, .error = EIO});
+    log_->fail({.operation = Kind::kWrite, .nth = fault.nth, .error = EIO});
     const Result<std::uint64_t> second = commit(*journal_, images(2, places));
-    const bool has_failed = log_->fault_count() > 0;
+    fault.was_hit = log_->fault_count() > 0;
     log_->heal();
-    if (!has_failed) {
-      EXPECT_GT(nth, kPages * kPageBytes / internal::LogWriter::kSliceBytes);
-      EXPECT_TRUE(second.has_value());
+    ASSERT_EQ(second.has_value(), !fault.was_hit);
+    if (second) {
+      EXPECT_GT(fault.nth, kPages * kPageBytes / internal::LogWriter::kSliceBytes);
       return;
     }
-    ASSERT_FALSE(second.has_value());
     EXPECT_FALSE(commit(*journal_, images(3, places))) << "nobody knows what is on the disk";
     open();
     // Of the last write enough may have come to the disk.
     expect_round(*journal_, value_at(0) == static_cast<int>(value_of(0, 2)) ? 2 : 1);
-  }
-  FAIL() << "no fault-free run";
+  });
 }
 
 }  // namespace

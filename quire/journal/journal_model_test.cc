@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Random work on a journal against vectors of bytes: what is written, what is committed, and what
-// each snapshot holds.
+// each snapshot holds. In a soak (testing/soak.h) on and on, on fresh seeds.
 #include <gtest/gtest.h>
 
 #include <deque>
 
 #include "quire/base/prng.h"
 #include "quire/journal/internal/journal_fixture_test.h"
-#include "quire/testing/seed.h"
+#include "quire/testing/soak.h"
 
 namespace quire {
 namespace {
@@ -141,18 +141,12 @@ class JournalModelTest : public internal::JournalFixture {
 };
 
 TEST_F(JournalModelTest, ItDoesWhatVectorsDo) {
-  for (std::uint64_t i = 0; i < 20 && !HasFailure(); ++i) {
-    SCOPED_TRACE(testing::test_seed() + i);
-    run(testing::test_seed() + i, 300);
-  }
+  testing::soak(20, [this](std::uint64_t seed) { run(seed, 300); });
 }
 
 TEST_F(JournalModelTest, ItDoesSoWithACheckpointAtAnyMoment) {
   options_.checkpointing = Checkpointing::kBackground;
-  for (std::uint64_t i = 0; i < 10 && !HasFailure(); ++i) {
-    SCOPED_TRACE(testing::test_seed() + i);
-    run(testing::test_seed() + i, 300);
-  }
+  testing::soak(10, [this](std::uint64_t seed) { run(seed, 300); });
 }
 
 }  // namespace

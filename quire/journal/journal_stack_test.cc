@@ -3,7 +3,7 @@
 // The journal on real file systems and a disk that loses its power: what a commit promises holds
 // with all that the kernel does in between. The disk records every write and flush; images of what
 // a power cut leaves are mounted, which is the file system's own recovery, and the journal is
-// opened, which is ours. With QUIRE_SOAK_S for so many seconds, each walk on a fresh seed.
+// opened, which is ours. In a soak (testing/soak.h) walk after walk, each on a fresh seed.
 //
 //   the kernel's   the file system and its journal, the page cache, the loop device, FUSE
 //   ours           what is written where, when it is flushed, what recovery makes of it
@@ -11,9 +11,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -26,6 +24,7 @@
 #include "quire/testing/process.h"
 #include "quire/testing/recorded_disk.h"
 #include "quire/testing/seed.h"
+#include "quire/testing/soak.h"
 #include "quire/testing/temp_dir.h"
 
 namespace quire {
@@ -50,11 +49,6 @@ const FileSystem kExt4{.type = "ext4",
                        .states = 120};
 const FileSystem kXfs{
     .type = "xfs", .image_bytes = 300 * 1024 * 1024, .mkfs = {"mkfs.xfs", "-q"}, .states = 50};
-
-double soak_seconds() {
-  const char* text = std::getenv("QUIRE_SOAK_S");
-  return text == nullptr ? 0 : std::strtod(text, nullptr);
-}
 
 class JournalStackTest : public ::testing::TestWithParam<FileSystem> {
  protected:
@@ -187,17 +181,17 @@ class JournalStackTest : public ::testing::TestWithParam<FileSystem> {
 // Method: random work from an empty file system on, the making of files and journal included; cuts
 //         anywhere, mostly at flushes.
 TEST_P(JournalStackTest, APowerCutLeavesAnAllowedGeneration) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(soak_seconds());
-  std::uint64_t seed = testing::test_seed();
-  do {
+  testing::soak(1, [this](std::uint64_t seed) {
     if (const std::string why_not = make_disk_and_record(seed, 60); !why_not.empty()) {
       GTEST_SKIP() << why_not;
     }
     ASSERT_EQ(search(seed, GetParam().states, FlushMemory::kHonest), "");
     EXPECT_GT(workload_->generation_count(), 5U);
     EXPECT_GT(flushes_seen_, workload_->generation_count());
-    ++seed;
-  } while (std::chrono::steady_clock::now() < end);
+  });
+  if (IsSkipped() || HasFailure()) {
+    return;
+  }
   EXPECT_GT(states_, GetParam().states / 2);
   RecordProperty("states", std::to_string(states_));
   std::printf("%llu states\n", static_cast<unsigned long long>(states_));

@@ -25,6 +25,9 @@
 //   directory, socket, character device
 //                         Errc::kWrongKind
 //
+// What of it is in memory, and how much, is the kernel's choice. A budget, and the choice between a
+// paged area and a kernel mapping, are pager.map()'s: quire/pager/pager.h, PagingEngine.
+//
 // Life:   empty --map()--> open --close() or destructor--> empty
 //   open   bytes() is valid until close, destruction or shrinking past it; growing never moves it.
 //   empty  size 0; every operation that needs the file returns Errc::kClosed.

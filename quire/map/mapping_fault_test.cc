@@ -15,6 +15,7 @@
 #include "quire/map/transfer_mapping.h"
 #include "quire/map/writable_mapping.h"
 #include "quire/sys/call.h"
+#include "quire/testing/nth_fault.h"
 #include "quire/testing/temp_dir.h"
 
 namespace quire {
@@ -123,37 +124,31 @@ class MappingFaultTest : public ::testing::TestWithParam<Scenario> {};
 // Goal:   see above.
 // Method: for every kind of call, fail the 1st, 2nd, ... until a run meets no fault.
 TEST_P(MappingFaultTest, EveryFailingCallIsReportedAndLeaksNothing) {
-  constexpr std::uint64_t kCallsMax = 64;
   const TempDir dir;
   for (std::uint8_t kind = 0; kind < static_cast<std::uint8_t>(sys::Call::kCount); ++kind) {
     const auto call = static_cast<sys::Call>(kind);
-    for (std::uint64_t nth = 1; nth <= kCallsMax; ++nth) {
-      ASSERT_LT(nth, kCallsMax) << "no fault-free run";
+    testing::fail_each_nth(name_of(call), [&](testing::NthFault& fault) {
       const std::string path = dir.write("f", pattern(9000));
       const int descriptors = testing::count_open_descriptors();
       const std::size_t mappings = count_mappings();
       Result<void> result;
-      std::uint64_t hits = 0;
       {
-        const sys::FaultPlan plan({.call = call, .nth = nth, .error = EIO});
+        const sys::FaultPlan plan({.call = call, .nth = fault.nth, .error = EIO});
         result = GetParam().run(path);
-        hits = plan.hits();
+        fault.was_hit = plan.hits() > 0;
       }
-      EXPECT_EQ(testing::count_open_descriptors(), descriptors) << name_of(call) << " no. " << nth;
+      EXPECT_EQ(testing::count_open_descriptors(), descriptors);
       if (call != sys::Call::kUnmap) {  // An munmap that fails leaves what it should have taken.
-        EXPECT_EQ(count_mappings(), mappings) << name_of(call) << " no. " << nth;
+        EXPECT_EQ(count_mappings(), mappings);
       }
       EXPECT_FALSE(std::filesystem::exists(path + ".new")) << "half-made file left behind";
-      if (hits == 0) {
-        EXPECT_TRUE(result) << result.error().message();
-        break;
-      }
       if (!result) {
+        EXPECT_TRUE(fault.was_hit) << result.error().message();
         EXPECT_EQ(result.error().code(), std::errc::io_error) << result.error().message();
         EXPECT_FALSE(result.error().operation().empty());
         EXPECT_FALSE(result.error().subject().empty());
       }
-    }
+    });
   }
 }
 

@@ -16,6 +16,7 @@
 #include "quire/sys/descriptor.h"
 #include "quire/testing/disk.h"
 #include "quire/testing/failing_disk.h"
+#include "quire/testing/nth_fault.h"
 #include "quire/testing/page_cache.h"
 #include "quire/testing/temp_dir.h"
 
@@ -96,23 +97,20 @@ void run_all(int fd, std::uint64_t size_bytes) {
 // Method: fail call 1, 2, 3 ... of the kind until a run meets no fault.
 TEST_P(NthCallFailsTest, GivesAnErrorOrTheTruthAndLeaksNothing) {
   constexpr std::uint64_t kSize = 3_MiB + 77;
-  constexpr std::uint64_t kRunsMax = 400;
   const testing::TempDir directory;
   const std::string path = directory.write("file", testing::pattern(kSize));
   testing::make_cold(path);
   const sys::Descriptor file = sys::open_file(path.c_str(), {.write = true}).value();
   run_all(file.get(), kSize);  // Once without faults: lazily made things (iostreams) are made.
   const int descriptors = testing::count_open_descriptors();
-  for (std::uint64_t nth = 1; nth <= kRunsMax; ++nth) {
-    const sys::FaultPlan plan({.call = GetParam().call, .nth = nth, .error = GetParam().error});
+  testing::fail_each_nth(sys::name_of(GetParam().call), [&](testing::NthFault& fault) {
+    const sys::FaultPlan plan(
+        {.call = GetParam().call, .nth = fault.nth, .error = GetParam().error});
     run_all(file.get(), kSize);
-    if (plan.hits() == 0) {
-      EXPECT_EQ(testing::count_open_descriptors(), descriptors);
-      EXPECT_EQ(count_mappings_of(path), 0);
-      return;
-    }
-  }
-  FAIL() << "no fault-free run within " << kRunsMax;
+    fault.was_hit = plan.hits() > 0;
+  });
+  EXPECT_EQ(testing::count_open_descriptors(), descriptors);
+  EXPECT_EQ(count_mappings_of(path), 0);
 }
 
 std::string name_of_fault(const ::testing::TestParamInfo<FaultRow>& row) {

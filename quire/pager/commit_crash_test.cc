@@ -14,7 +14,7 @@
 #include "quire/base/prng.h"
 #include "quire/testing/commit_fixture.h"
 #include "quire/testing/crash_disk.h"
-#include "quire/testing/seed.h"
+#include "quire/testing/soak.h"
 
 namespace quire {
 namespace {
@@ -67,7 +67,7 @@ class CommitCrashTest : public ::testing::Test {
   }
 
   // Returns the generations; mark g: generation g was acknowledged.
-  std::vector<Contents> work(CrashDisk& disk, Prng& random, int steps) {
+  static std::vector<Contents> work(CrashDisk& disk, Prng& random, int steps) {
     const std::shared_ptr<Journal> journal = open_on(disk);
     std::vector<Contents> generations{committed_of(*journal)};
     Pager pager({.memory_bytes = 1_MiB});
@@ -111,15 +111,13 @@ class CommitCrashTest : public ::testing::Test {
     }
     return generations;
   }
-};
 
-TEST_F(CommitCrashTest, EveryCrashLeavesAnAllowedGeneration) {
-  std::uint64_t states = 0;
-  for (std::uint64_t i = 0; i < 6 && !HasFailure(); ++i) {
-    Prng random(testing::test_seed() + i);
-    SCOPED_TRACE("seed " + std::to_string(testing::test_seed() + i));
+  // Looks at what every crash of one random life leaves. Returns how many states that was.
+  static std::uint64_t search(std::uint64_t seed) {
+    Prng random(seed);
     CrashDisk disk(first_contents());
     const std::vector<Contents> generations = work(disk, random, 40);
+    std::uint64_t states = 0;
     for (CrashDisk::Walk walk(disk); walk.advance() && !HasFailure();) {
       for (int repeat = 0; repeat < 3; ++repeat) {
         CrashDisk crashed(
@@ -132,7 +130,13 @@ TEST_F(CommitCrashTest, EveryCrashLeavesAnAllowedGeneration) {
         ++states;
       }
     }
+    return states;
   }
+};
+
+TEST_F(CommitCrashTest, EveryCrashLeavesAnAllowedGeneration) {
+  std::uint64_t states = 0;
+  testing::soak(6, [&states](std::uint64_t seed) { states += search(seed); });
   RecordProperty("states", std::to_string(states));
   EXPECT_GT(states, 300U);
 }

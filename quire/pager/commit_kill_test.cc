@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Processes that are killed while several threads store and one commits: what is found is a
-// consistent cut, in one file and across two. With QUIRE_SOAK_S for so many seconds.
+// consistent cut, in one file and across two. Soaks (testing/soak.h) kill on and on.
 //
 // Each thread counts in a pair of words that lie in different granules, or files: first a, then b,
 // so that at every instant b <= a <= b + 1. A cut that had b's store without the a's before it, or
 // a commit that was torn, shows as a pair apart.
 #include <gtest/gtest.h>
-#include <signal.h>
 
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -24,7 +22,7 @@
 #include "quire/pager/pager.h"
 #include "quire/testing/commit_fixture.h"
 #include "quire/testing/process.h"
-#include "quire/testing/seed.h"
+#include "quire/testing/soak.h"
 #include "quire/testing/survive_kill_fixture.h"
 #include "quire/testing/temp_dir.h"
 
@@ -166,31 +164,21 @@ class CommitKillTest : public ::testing::Test {
     }
   }
 
-  void run(std::uint64_t kills) {
-    Prng random(testing::test_seed());
-    const char* text = std::getenv("QUIRE_SOAK_S");
-    const auto end =
-        std::chrono::steady_clock::now() +
-        std::chrono::duration<double>(text == nullptr ? 0 : std::strtod(text, nullptr));
-    const testing::SharedMemory<Book> book;
-    for (std::uint64_t i = 0; i < kills || std::chrono::steady_clock::now() < end; ++i) {
-      const std::uint64_t target = book->commits.load() + random.below(12);
-      Child child([&] { return live(*book); });
-      while (book->commits.load() < target && !book->has_failed.load()) {
-        std::this_thread::yield();
-      }
-      // Somewhere in the next one.
-      for (std::uint64_t spin = random.below(20'000); spin > 0; --spin) {
-        std::atomic_signal_fence(std::memory_order_seq_cst);
-      }
-      child.kill(SIGKILL);
-      child.join();
-      ASSERT_FALSE(book->has_failed.load());
-      check(*book, random.below(3) == 0);
-      if (HasFailure()) {
-        break;
-      }
+  void kill_one(Book& book, Prng random) const {
+    const std::uint64_t target = book.commits.load() + random.below(12);
+    Child child([&] { return live(book); });
+    while (book.commits.load() < target && !book.has_failed.load()) {
+      std::this_thread::yield();
     }
+    testing::kill_soon(child, random, 20'000);  // Somewhere in the next one.
+    child.join();
+    ASSERT_FALSE(book.has_failed.load());
+    check(book, random.below(3) == 0);
+  }
+
+  void run(std::uint64_t kills) const {
+    const testing::SharedMemory<Book> book;
+    testing::soak(kills, [&](std::uint64_t seed) { kill_one(*book, Prng(seed)); });
     EXPECT_GT(book->commits.load(), 0U);
     RecordProperty("commits", std::to_string(book->commits.load()));
   }

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Random work on atomic areas against vectors of bytes: what is stored, what is committed, what a
-// snapshot holds; much more dirty than the memory holds. With QUIRE_SOAK_S for so many seconds, on
+// snapshot holds; much more dirty than the memory holds. In a soak (testing/soak.h) on and on, on
 // fresh seeds.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <array>
-#include <chrono>
-#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <span>
@@ -18,7 +16,7 @@
 
 #include "quire/base/prng.h"
 #include "quire/testing/commit_fixture.h"
-#include "quire/testing/seed.h"
+#include "quire/testing/soak.h"
 
 namespace quire {
 namespace {
@@ -36,7 +34,6 @@ class CommitModelTest : public testing::CommitTest {
   };
 
   void run(std::uint64_t seed, int steps) {
-    SCOPED_TRACE("seed " + std::to_string(seed));
     random_ = Prng(seed);
     journal_options_.log_bytes = 64_MiB;
     make(1_MiB + 100, kAreas);
@@ -182,15 +179,7 @@ class CommitModelTest : public testing::CommitTest {
 };
 
 TEST_F(CommitModelTest, RandomWorkGivesTheBytesOfTheModel) {
-  const char* text = std::getenv("QUIRE_SOAK_S");
-  const auto end = std::chrono::steady_clock::now() +
-                   std::chrono::duration<double>(text == nullptr ? 0 : std::strtod(text, nullptr));
-  for (std::uint64_t i = 0; i < 6 || std::chrono::steady_clock::now() < end; ++i) {
-    run(testing::test_seed() + i, 150);
-    if (HasFailure()) {
-      return;
-    }
-  }
+  testing::soak(6, [this](std::uint64_t seed) { run(seed, 150); });
   EXPECT_GT(spilled_bytes(), 1_MiB) << "the memory held it all";
 }
 

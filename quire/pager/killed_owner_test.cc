@@ -8,9 +8,7 @@
 
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <span>
 #include <sstream>
@@ -23,7 +21,7 @@
 #include "quire/pager/pager.h"
 #include "quire/pager/survive_kill.h"
 #include "quire/testing/process.h"
-#include "quire/testing/seed.h"
+#include "quire/testing/soak.h"
 #include "quire/testing/survive_kill_fixture.h"
 #include "quire/testing/temp_dir.h"
 
@@ -170,9 +168,8 @@ std::string finding(const std::string& text, const Book& book) {
 
 class KilledOwnerTest : public SurviveKillTest, public ::testing::WithParamInterface<KillRow> {
  protected:
-  void kill_once(std::uint64_t seed, int round) {
-    SCOPED_TRACE("round " + std::to_string(round));
-    Prng prng(seed + static_cast<std::uint64_t>(round));
+  void kill_once(std::uint64_t seed) {
+    Prng prng(seed);
     const std::string path = directory_.write("data", marked_file());
     const SharedMemory<Book> book;
     const std::uint64_t enough = 1 + prng.below(6000);
@@ -193,22 +190,7 @@ class KilledOwnerTest : public SurviveKillTest, public ::testing::WithParamInter
 //         file when its guardian is done, and nothing else has changed.
 // Method: writers acknowledge each store in shared memory; kill after a random number of them.
 TEST_P(KilledOwnerTest, LosesNoStore) {
-  constexpr int kKills = 6;
-  for (int round = 0; round < kKills && !HasFatalFailure(); ++round) {
-    kill_once(testing::test_seed(), round);
-  }
-}
-
-// The same on fresh seeds for as long as asked.
-TEST_P(KilledOwnerTest, LosesNoStoreInALongRun) {
-  const char* seconds = std::getenv("QUIRE_SOAK_S");
-  if (seconds == nullptr) {
-    GTEST_SKIP() << "a long run: set QUIRE_SOAK_S";
-  }
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(std::atoi(seconds));
-  for (int round = 100; std::chrono::steady_clock::now() < end && !HasFatalFailure(); ++round) {
-    kill_once(testing::test_seed(), round);
-  }
+  testing::soak(6, [this](std::uint64_t seed) { kill_once(seed); });
 }
 
 INSTANTIATE_TEST_SUITE_P(Rows, KilledOwnerTest,

@@ -18,6 +18,7 @@
 #include "quire/map/guarded.h"
 #include "quire/pager/pager.h"
 #include "quire/sys/call.h"
+#include "quire/testing/nth_fault.h"
 #include "quire/testing/pager_workload.h"
 #include "quire/testing/slow_store.h"
 #include "quire/testing/temp_dir.h"
@@ -28,18 +29,6 @@ namespace {
 using testing::PagerWorkload;
 using testing::StoreOperation;
 using Health = PagerWorkload::Health;
-
-// However long the workload becomes, the loops over n end.
-constexpr std::uint64_t kNthMax = 5000;
-
-// Every n at first; where there are hundreds, later ones are much alike and some are left out, but
-// for a soak.
-std::uint64_t next_nth(std::uint64_t nth) {
-  constexpr std::uint64_t kEachUpTo = 100;
-  constexpr std::uint64_t kShareLeftOut = 12;  // So that thousands take some fifty runs.
-  static const bool kIsSoak = std::getenv("QUIRE_SOAK_S") != nullptr;
-  return nth + (kIsSoak || nth < kEachUpTo ? 1 : nth / kShareLeftOut);
-}
 
 const WritablePagedOptions kPaged{
     .access = Access::kReadWrite, .engine = PagingEngine::kPaged, .reserve_bytes = 16_MiB};
@@ -113,26 +102,22 @@ TEST_P(NthStoreOperationFailsTest, NoByteIsWrongOrLost) {
   if (row.path == FaultPath::kInline && !kHasInline) {
     GTEST_SKIP() << "inline delivery: not under ThreadSanitizer";
   }
-  for (std::uint64_t nth = 1; nth <= kNthMax; nth = next_nth(nth)) {
-    SCOPED_TRACE("nth = " + std::to_string(nth));
+  const auto run = [&row](testing::NthFault& fault) {
     Stores stores(PagerWorkload::image(), {.do_errors_stick = row.do_errors_stick});
-    stores.slow->fail({.operation = row.operation, .nth = nth, .times = row.times});
+    stores.slow->fail({.operation = row.operation, .nth = fault.nth, .times = row.times});
     PagerWorkload workload(row.path, stores.ground());
     const bool has_area = workload.run();
-    const bool had_fault = stores.slow->fault_count() > 0;
-    if (!row.do_errors_stick || !had_fault) {
+    fault.was_hit = stores.slow->fault_count() > 0;
+    if (!row.do_errors_stick || !fault.was_hit) {
       stores.slow->heal();
     }
     if (has_area) {
       workload.finish(row.do_errors_stick ? Health::kCannotWrite : Health::kHealthy);
     }
-    ASSERT_EQ(workload.finding(), "");
-    if (!had_fault) {
-      EXPECT_EQ(workload.error_count(), 0u);
-      return;
-    }
-  }
-  FAIL() << "no fault-free run within " << kNthMax;
+    EXPECT_EQ(workload.finding(), "");
+    EXPECT_TRUE(fault.was_hit || workload.error_count() == 0);
+  };
+  testing::fail_each_nth(testing::name_of(row.operation), run, testing::NthChoice::kFewerLater);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -207,15 +192,11 @@ TEST_P(NthCallFailsTest, NoByteIsWrongOrLost) {
   if (std::get<FaultPath>(GetParam()) == FaultPath::kInline && !kHasInline) {
     GTEST_SKIP() << "inline delivery: not under ThreadSanitizer";
   }
-  for (std::uint64_t nth = 1; nth <= kNthMax; nth = next_nth(nth)) {
-    SCOPED_TRACE("nth = " + std::to_string(nth));
-    if (!run_once(nth)) {
-      EXPECT_GT(nth, 1u) << "the workload never makes this call";
-      return;
-    }
-    ASSERT_FALSE(HasFailure());
-  }
-  FAIL() << "no fault-free run within " << kNthMax;
+  const std::uint64_t calls = testing::fail_each_nth(
+      sys::name_of(std::get<CallRow>(GetParam()).call),
+      [this](testing::NthFault& fault) { fault.was_hit = run_once(fault.nth); },
+      testing::NthChoice::kFewerLater);
+  EXPECT_GT(calls, 0U) << "the workload never makes this call";
 }
 
 std::string name_of_call(const ::testing::TestParamInfo<CallParam>& info) {

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The pager against its models: several threads against a version of every word, and one thread
-// against a vector of bytes. Every seed is printed with what it found.
-//
-//   QUIRE_SOAK_S=N   each model goes on with fresh seeds for N seconds (CTest: -C soak -L soak)
+// against a vector of bytes. In a soak (testing/soak.h) each model goes on with fresh seeds.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -20,8 +17,8 @@
 #include "quire/base/prng.h"
 #include "quire/pager/pager.h"
 #include "quire/testing/pager_model.h"
-#include "quire/testing/seed.h"
 #include "quire/testing/slow_store.h"
+#include "quire/testing/soak.h"
 #include "quire/testing/temp_dir.h"
 
 namespace quire {
@@ -114,20 +111,6 @@ void build(Site& site, Ground ground, std::vector<std::byte> image, std::uint64_
   }
 }
 
-// Runs `body` once, or with one seed after the other while the soak lasts.
-template <typename Body>
-void run_with_seeds(Body body) {
-  const char* text = std::getenv("QUIRE_SOAK_S");
-  const std::chrono::seconds soak(text != nullptr ? std::atoi(text) : 0);
-  const auto deadline = std::chrono::steady_clock::now() + soak;
-  Prng seeds(testing::test_seed());
-  std::uint64_t seed = testing::test_seed();
-  do {
-    body(seed);
-    seed = seeds();
-  } while (std::chrono::steady_clock::now() < deadline && !::testing::Test::HasFailure());
-}
-
 bool is_refused_here(FaultPath path) {
 #if defined(__SANITIZE_THREAD__)
   return path == FaultPath::kInline;  // Its signals are delivered late under ThreadSanitizer.
@@ -149,7 +132,7 @@ TEST_P(PagerModelTest, NoStoreIsLostAndNoLoadIsStale) {
     GTEST_SKIP() << kRefused;
   }
   constexpr std::uint64_t kRounds = 8;
-  run_with_seeds([](std::uint64_t seed) {
+  testing::soak(1, [](std::uint64_t seed) {
     Site site;
     build(site, GetParam().ground, testing::pager_model_image(file_bytes(GetParam())), seed);
     testing::PagerModel model({.pager = pager_options(GetParam()),
@@ -312,10 +295,7 @@ TEST_P(PagerByteModelTest, BehavesLikeAVector) {
     GTEST_SKIP() << kRefused;
   }
   constexpr std::uint64_t kOperations = 400;
-  run_with_seeds([](std::uint64_t seed) {
-    SCOPED_TRACE("seed " + std::to_string(seed));
-    ByteModel(GetParam(), seed).run(kOperations);
-  });
+  testing::soak(1, [](std::uint64_t seed) { ByteModel(GetParam(), seed).run(kOperations); });
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -15,6 +15,7 @@
 #include "quire/sys/file.h"
 #include "quire/sys/memory.h"
 #include "quire/testing/disk.h"
+#include "quire/testing/nth_fault.h"
 #include "quire/testing/temp_dir.h"
 
 namespace quire::sys {
@@ -115,15 +116,15 @@ TEST_F(DirectIoTest, AnAlignmentThatIsRefusedIsNotBelieved) {
 TEST_F(DirectIoTest, EveryCallThatFailsIsReportedOrDoneWithout) {
   const Descriptor file = open_direct(path_).value();
   for (const Call call : {Call::kStatus, Call::kMap}) {
-    for (std::uint64_t nth = 1;; ++nth) {
-      const FaultPlan plan({.call = call, .nth = nth, .error = EACCES});
+    testing::fail_each_nth(name_of(call), [&](testing::NthFault& fault) {
+      const FaultPlan plan({.call = call, .nth = fault.nth, .error = EACCES});
       const Outcome<DirectSupport> support = direct_support_of(file.get());
-      if (plan.hits() == 0) {
-        EXPECT_TRUE(support.has_value());
-        break;
+      fault.was_hit = plan.hits() > 0;
+      ASSERT_EQ(support.has_value(), !fault.was_hit);
+      if (!support) {
+        EXPECT_EQ(support.error(), Errno{EACCES});
       }
-      EXPECT_EQ(support.map([](auto) {}).error(), Errno{EACCES});
-    }
+    });
   }
   EXPECT_EQ(direct_support_of(-1).map([](auto) {}).error(), Errno{EBADF});
   EXPECT_EQ(set_direct(-1, true).error(), Errno{EBADF});

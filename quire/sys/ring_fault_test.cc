@@ -16,6 +16,7 @@
 #include "quire/sys/descriptor.h"
 #include "quire/sys/file.h"
 #include "quire/sys/ring.h"
+#include "quire/testing/nth_fault.h"
 #include "quire/testing/ring.h"
 #include "quire/testing/seed.h"
 #include "quire/testing/temp_dir.h"
@@ -133,7 +134,6 @@ class PatientReader {
 };
 
 constexpr std::size_t kSubjectBytes = 40 * kBlockBytes;
-constexpr std::uint64_t kCallsMax = 1000;
 
 // Goal:   whichever submission or wait fails, nothing is lost and nothing is done twice.
 // Method: fail the first, second, ... until a run meets no fault; every time all bytes arrive.
@@ -141,18 +141,15 @@ TEST_F(RingFaultTest, AFailedCallLosesNothingWhicheverItIs) {
   const PatternFile subject(kSubjectBytes);
   for (const Call call : {Call::kRingSubmit, Call::kRingWait}) {
     for (const int error : {EAGAIN, EBUSY, ENOMEM}) {
-      for (std::uint64_t nth = 1;; ++nth) {
-        ASSERT_LE(nth, kCallsMax);
+      testing::fail_each_nth(name_of(call), [&](testing::NthFault& fault) {
         Ring ring = open_ring({.submission_entries = 4, .completion_entries = 4});
         PatientReader reader(subject, kSubjectBytes);
-        const FaultPlan plan({.call = call, .nth = nth, .error = error});
-        EXPECT_EQ(reader.read(ring), pattern(kSubjectBytes)) << nth;
+        const FaultPlan plan({.call = call, .nth = fault.nth, .error = error});
+        EXPECT_EQ(reader.read(ring), pattern(kSubjectBytes));
+        fault.was_hit = plan.hits() > 0;
         EXPECT_EQ(reader.refusals(), static_cast<int>(plan.hits()));
         EXPECT_EQ(plan.count(Call::kRingCompletion), kSubjectBytes / kBlockBytes);
-        if (plan.hits() == 0) {
-          break;
-        }
-      }
+      });
     }
   }
 }

@@ -10,7 +10,14 @@ const quire_object kObjects[kObjectCount] = {
     {.name = "one", .kind = QUIRE_OBJECT_SPSC_BYTES, .capacity_bytes = 4096},
     {.name = "many", .kind = QUIRE_OBJECT_MPSC_BYTES, .capacity_bytes = 8192},
     {.name = "lock", .kind = QUIRE_OBJECT_MUTEX},
-    {.name = "data", .kind = QUIRE_OBJECT_BYTES, .capacity_bytes = 1000}};
+    {.name = "data", .kind = QUIRE_OBJECT_BYTES, .capacity_bytes = 1000},
+    {.name = "news",
+     .kind = QUIRE_OBJECT_BROADCAST,
+     .capacity_records = 4,
+     .record_bytes = sizeof(struct c_note)},
+    {.name = "board", .kind = QUIRE_OBJECT_BLACKBOARD, .record_bytes = sizeof(struct c_note)},
+    {.name = "start", .kind = QUIRE_OBJECT_EVENT},
+    {.name = "places", .kind = QUIRE_OBJECT_SEMAPHORE, .units = 2}};
 
 quire_segment* open_segment(void) {
   char here[4096];

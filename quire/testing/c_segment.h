@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// c_segment: the segment that the tests of ipc in C share with their children: two rings, a mutex
-// and some bytes, by name, in the test's own folder.
+// c_segment: the segment that the tests of ipc in C share with their children: one or two of each
+// kind of object, by name, in the test's own folder.
 //
-//   rings "one" (SPSC, 4 KiB) and "many" (MPSC, 8 KiB); mutex "lock"; 1000 bytes "data"
+//   rings "one" (SPSC, 4 KiB) and "many" (MPSC, 8 KiB); mutex "lock"; 1000 bytes "data";
+//   broadcast "news" of 4 notes, blackboard "board" of a note; event "start"; 2 units of "places"
 //
 // Thread-safety: one thread.
 #pragma once
@@ -12,7 +13,14 @@
 
 #include "quire/c/ipc.h"
 
-enum { kObjectCount = 4 };
+// What is published: whole if one number is the other's double.
+struct c_note {
+  uint64_t number;
+  char text[48];
+  uint64_t twice;
+};
+
+enum { kObjectCount = 8 };
 extern const quire_object kObjects[kObjectCount];
 
 quire_segment* open_segment(void);

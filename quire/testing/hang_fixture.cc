@@ -3,12 +3,14 @@
 // A test program that goes wrong in the ways the harness must cope with. test_main_test.cc runs it
 // and looks at what comes out; it is no test itself.
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <cstdio>
 
 #include "quire/testing/process.h"
 #include "quire/testing/seed.h"
+#include "quire/testing/soak.h"
 
 namespace quire::testing {
 namespace {
@@ -32,6 +34,33 @@ TEST(HangFixture, HangsInAChild) {
 }
 
 TEST(HangFixture, Passes) {}
+
+// Longer than a watchdog of one second waits, in rounds that are shorter.
+TEST(HangFixture, TakesManyRounds) {
+  soak(1, [](std::uint64_t) { poll(nullptr, 0, 10); });
+}
+
+TEST(HangFixture, HangsInTheThirdRound) {
+  soak(5, [](std::uint64_t seed) {
+    if (seed == test_seed() + 2) {
+      hang_here();
+    }
+  });
+}
+
+TEST(HangFixture, FailsWithSeed4713) {
+  soak(5, [](std::uint64_t seed) {
+    std::printf("round with seed %llu\n", static_cast<unsigned long long>(seed));
+    EXPECT_NE(seed, 4713U);
+  });
+}
+
+TEST(HangFixture, SkipsInItsFirstRound) {
+  soak(5, [](std::uint64_t) {
+    std::printf("a round\n");
+    GTEST_SKIP() << "nothing: to see here";
+  });
+}
 
 TEST(HangFixture, Skips) {
   GTEST_SKIP() << "nothing: to see here";

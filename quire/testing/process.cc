@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 
 #include "quire/base/check.h"
@@ -85,6 +86,13 @@ ChildEnd Child::join() {
 void Child::kill(int signal) const {
   QUIRE_CHECK_GT(pid_, 0);  // -1 would be every process there is.
   ::kill(pid_, signal);
+}
+
+void kill_soon(const Child& child, Prng& random, std::uint64_t turns_max) {
+  for (std::uint64_t turn = random.below(turns_max); turn > 0; --turn) {
+    std::atomic_signal_fence(std::memory_order_seq_cst);  // Not to be left out.
+  }
+  child.kill(SIGKILL);
 }
 
 Signal::Signal() {

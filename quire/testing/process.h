@@ -8,9 +8,12 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
+
+#include "quire/base/prng.h"
 
 namespace quire::testing {
 
@@ -40,6 +43,10 @@ class Child {
  private:
   pid_t pid_ = -1;
 };
+
+// SIGKILL up to `turns_max` turns of an empty loop from now: at an instant that nobody chooses.
+// REQUIRES: not joined before.
+void kill_soon(const Child& child, Prng& random, std::uint64_t turns_max);
 
 // One byte through a pipe, for "I am ready" and "go on" between a test and its children.
 class Signal {

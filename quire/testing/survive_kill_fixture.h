@@ -7,18 +7,16 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/mman.h>
 
 #include <cerrno>
 #include <cstdlib>
 #include <functional>
-#include <new>
 #include <string>
 
-#include "quire/base/check.h"
 #include "quire/pager/pager.h"
 #include "quire/testing/pager_fixture.h"
 #include "quire/testing/process.h"
+#include "quire/testing/shared_memory.h"
 #include "quire/testing/temp_dir.h"
 
 namespace quire::testing {
@@ -29,26 +27,6 @@ inline const WritablePagedOptions kPaged{
 inline PagerOptions surviving(FaultPath path = FaultPath::kAutomatic) {
   return {.memory_bytes = 1_MiB, .fault_path = path, .survive_kill = SurviveKill::kYes};
 }
-
-// Memory that a child and the test share.
-template <typename T>
-class SharedMemory {
- public:
-  SharedMemory() {
-    void* memory =
-        ::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    QUIRE_CHECK(memory != MAP_FAILED);
-    value_ = new (memory) T;
-  }
-  ~SharedMemory() { ::munmap(value_, sizeof(T)); }
-  SharedMemory(const SharedMemory&) = delete;
-  SharedMemory& operator=(const SharedMemory&) = delete;
-  T* operator->() const { return value_; }
-  T& operator*() const { return *value_; }
-
- private:
-  T* value_ = nullptr;
-};
 
 // The number in "(guardian process 4711)"; 0: there is none.
 inline int guardian_of(const PagedArea& area) {

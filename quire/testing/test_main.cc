@@ -5,7 +5,8 @@
 // evidence.
 //
 //   --seed=N, QUIRE_SEED=N   replay a run
-//   QUIRE_TEST_TIMEOUT_S=N   how long the whole program may take
+//   --soak=N, QUIRE_SOAK_S=N go on for N seconds (soak.h)
+//   QUIRE_TEST_TIMEOUT_S=N   how long a test, or a round of one, may take
 //   QUIRE_NO_SKIP=1          a skipped test is a failure
 //
 // The watchdog is a thread, and forked children have none of their parent's threads: a child that
@@ -16,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <condition_variable>
@@ -28,6 +30,7 @@
 #include <thread>
 
 #include "quire/testing/seed.h"
+#include "quire/testing/watchdog.h"
 
 namespace quire::testing {
 namespace {
@@ -56,9 +59,11 @@ void dump_stacks() {
   }
 }
 
-// Waits in a thread of its own; a finished run wakes it.
+// Waits in a thread of its own; the end of the run wakes it.
 class Watchdog {
  public:
+  using Clock = std::chrono::steady_clock;
+
   // Returns when the thread has nothing left to do but wait: a test that forks must not meet it
   // inside malloc, whose locks a sanitizer's child would inherit taken.
   explicit Watchdog(std::chrono::seconds limit) : thread_([this, limit] { watch(limit); }) {
@@ -76,13 +81,21 @@ class Watchdog {
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
 
+  // Does not wake the thread, for whatever forks next: it looks when its time is over.
+  void feed() {
+    const std::lock_guard lock(mutex_);
+    fed_at_ = Clock::now();
+  }
+
  private:
   void watch(std::chrono::seconds limit) {
     std::unique_lock lock(mutex_);
     is_watching_ = true;
     changed_.notify_all();
-    if (changed_.wait_for(lock, limit, [this] { return is_done_; })) {
-      return;
+    for (Clock::time_point end = fed_at_ + limit; Clock::now() < end; end = fed_at_ + limit) {
+      if (changed_.wait_until(lock, end, [this] { return is_done_; })) {
+        return;
+      }
     }
     dprintf(STDERR_FILENO, "\nhang: no end after %lld s; stacks of every thread:\n",
             static_cast<long long>(limit.count()));
@@ -94,7 +107,14 @@ class Watchdog {
   std::condition_variable changed_;
   bool is_watching_ = false;
   bool is_done_ = false;
+  Clock::time_point fed_at_ = Clock::now();
   std::thread thread_;  // Last: it uses the members above.
+};
+
+std::atomic<Watchdog*> g_watchdog = nullptr;  // There is one while tests run.
+
+class FedByTests : public ::testing::EmptyTestEventListener {
+  void OnTestEnd(const ::testing::TestInfo& /*test*/) override { feed_watchdog(); }
 };
 
 class NoSkips : public ::testing::EmptyTestEventListener {
@@ -105,12 +125,20 @@ class NoSkips : public ::testing::EmptyTestEventListener {
   }
 };
 
+// What follows `option`, as in --seed=; nullptr: it is not there.
+const char* find_option(int argc, char** argv, const std::string& option) {
+  for (int i = 1; i < argc; ++i) {
+    if (std::strncmp(argv[i], option.c_str(), option.size()) == 0) {
+      return argv[i] + option.size();
+    }
+  }
+  return nullptr;
+}
+
 // The value of --seed=N, else QUIRE_SEED, else a fresh one.
 std::uint64_t choose_seed(int argc, char** argv) {
-  for (int i = 1; i < argc; ++i) {
-    if (std::strncmp(argv[i], "--seed=", 7) == 0) {
-      return std::strtoull(argv[i] + 7, nullptr, 0);
-    }
+  if (const char* text = find_option(argc, argv, "--seed=")) {
+    return std::strtoull(text, nullptr, 0);
   }
   if (const char* text = std::getenv("QUIRE_SEED")) {
     return std::strtoull(text, nullptr, 0);
@@ -135,19 +163,32 @@ int run_tests(int argc, char** argv) {
   setenv("QUIRE_SEED", seed.c_str(), 1);  // Death tests re-run the program: with the same seed.
   std::printf("seed: %s (replay with --seed=)\n", seed.c_str());
   std::fflush(stdout);
+  if (const char* seconds = find_option(argc, argv, "--soak=")) {
+    setenv("QUIRE_SOAK_S", seconds, 0);  // Which it does not override.
+  }
   // The other style forks in the middle of a program with threads.
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   if (is_set("QUIRE_NO_SKIP")) {
     ::testing::UnitTest::GetInstance()->listeners().Append(new NoSkips);  // Owned by the list.
   }
-  const Watchdog watchdog(choose_timeout());
-  return RUN_ALL_TESTS();
+  ::testing::UnitTest::GetInstance()->listeners().Append(new FedByTests);  // So is this.
+  Watchdog watchdog(choose_timeout());
+  g_watchdog.store(&watchdog);
+  const int exit_code = RUN_ALL_TESTS();
+  g_watchdog.store(nullptr);
+  return exit_code;
 }
 
 }  // namespace
 
 std::uint64_t test_seed() noexcept {
   return g_seed;
+}
+
+void feed_watchdog() noexcept {
+  if (Watchdog* const watchdog = g_watchdog.load()) {
+    watchdog->feed();
+  }
 }
 
 }  // namespace quire::testing

@@ -16,7 +16,7 @@ namespace {
 
 // Runs one case of the fixture, with variables set as for env(1).
 ProgramEnd run_fixture(const std::string& test, const std::vector<std::string>& variables) {
-  std::vector<std::string> arguments{"env"};
+  std::vector<std::string> arguments{"env", "--unset=QUIRE_SOAK_S"};
   arguments.insert(arguments.end(), variables.begin(), variables.end());
   arguments.insert(arguments.end(), {QUIRE_HANG_FIXTURE, "--gtest_filter=HangFixture." + test});
   return run_program(arguments);
@@ -56,6 +56,54 @@ TEST(WatchdogTest, ATimeoutThatIsNoNumberIsTheDefault) {
     const ProgramEnd program = run_fixture("Passes", {std::string("QUIRE_TEST_TIMEOUT_S=") + text});
     EXPECT_EQ(program.end.exit_code, 0) << text;
   }
+}
+
+// Goal:   what takes many rounds may take long; a round may not.
+TEST(WatchdogTest, IsFedByEachRoundOfASoak) {
+  const ProgramEnd long_run =
+      run_fixture("TakesManyRounds", {"QUIRE_TEST_TIMEOUT_S=1", "QUIRE_SOAK_S=2.5"});
+  EXPECT_EQ(long_run.end.exit_code, 0) << long_run.standard_error;
+  const ProgramEnd hang = run_fixture("HangsInTheThirdRound", {"QUIRE_TEST_TIMEOUT_S=1"});
+  EXPECT_EQ(hang.end.signal, SIGABRT);
+  EXPECT_TRUE(contains(hang.standard_error, "hang: no end after 1 s")) << hang.standard_error;
+}
+
+int count(const std::string& text, const std::string& part) {
+  int found = 0;
+  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) {
+    ++found;
+  }
+  return found;
+}
+
+TEST(SoakTest, AFailureNamesTheSeedThatMakesItTheFirstRound) {
+  const ProgramEnd third = run_fixture("FailsWithSeed4713", {"QUIRE_SEED=4711"});
+  EXPECT_EQ(third.end.exit_code, 1);
+  EXPECT_EQ(count(third.standard_output, "round with seed"), 3) << third.standard_output;
+  EXPECT_TRUE(contains(third.standard_output, "round 2: replay with --seed=4713"))
+      << third.standard_output;
+  const ProgramEnd first = run_fixture("FailsWithSeed4713", {"QUIRE_SEED=4713"});
+  EXPECT_EQ(first.end.exit_code, 1);
+  EXPECT_EQ(count(first.standard_output, "round with seed"), 1) << first.standard_output;
+}
+
+TEST(SoakTest, WithoutOneThereAreAFewRoundsAndNoneAfterASkip) {
+  const ProgramEnd few = run_fixture("FailsWithSeed4713", {"QUIRE_SEED=1"});
+  EXPECT_EQ(few.end.exit_code, 0) << few.standard_output;
+  EXPECT_EQ(count(few.standard_output, "round with seed"), 5) << few.standard_output;
+  const ProgramEnd skipped = run_fixture("SkipsInItsFirstRound", {"QUIRE_NO_SKIP="});
+  EXPECT_EQ(count(skipped.standard_output, "a round"), 1) << skipped.standard_output;
+}
+
+TEST(SoakTest, TheVariableIsStrongerThanTheArgument) {
+  const std::string filter = "--gtest_filter=HangFixture.TakesManyRounds";
+  const ProgramEnd argument =
+      run_program({"env", "--unset=QUIRE_SOAK_S", QUIRE_HANG_FIXTURE, filter, "--soak=0.1"});
+  EXPECT_TRUE(contains(argument.standard_output, "soak: ")) << argument.standard_output;
+  const ProgramEnd variable =
+      run_program({"env", "QUIRE_SOAK_S=0", QUIRE_HANG_FIXTURE, filter, "--soak=1000"});
+  EXPECT_EQ(variable.end.exit_code, 0);
+  EXPECT_FALSE(contains(variable.standard_output, "soak: ")) << variable.standard_output;
 }
 
 TEST(SeedTest, IsPrintedAndReplayed) {

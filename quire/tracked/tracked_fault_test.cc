@@ -11,6 +11,7 @@
 #include <string>
 
 #include "quire/sys/call.h"
+#include "quire/testing/nth_fault.h"
 #include "quire/testing/temp_dir.h"
 #include "quire/tracked/tracked_mapping.h"
 
@@ -21,7 +22,6 @@ using sys::Call;
 
 constexpr std::uint64_t kPage = 4096;
 constexpr std::uint64_t kPages = 8;
-constexpr std::uint64_t kNthMax = 400;
 
 TrackedOptions options() {
   return {.access = Access::kReadWrite,
@@ -73,37 +73,27 @@ struct Work {
 class TrackedFaultTest : public ::testing::TestWithParam<Call> {};
 
 // Goal:   whichever call fails, and whenever: the error is named, and what was acknowledged is
-// there
-//         when the file is opened again, whole.
+//         there when the file is opened again, whole.
 // Method: fail the 1st, 2nd, 3rd ... call of a kind until a run meets no fault.
 TEST_P(TrackedFaultTest, WhatWasAcknowledgedIsThereWhicheverCallFails) {
-  for (std::uint64_t nth = 1; nth <= kNthMax; ++nth) {
-    SCOPED_TRACE(nth);
+  testing::fail_each_nth(sys::name_of(GetParam()), [](testing::NthFault& fault) {
     const testing::TempDir directory;
     const std::string path = directory.file("state");
     Work work;
-    std::uint64_t hits = 0;
     {
-      const sys::FaultPlan plan({.call = GetParam(), .nth = nth, .error = EIO});
+      const sys::FaultPlan plan({.call = GetParam(), .nth = fault.nth, .error = EIO});
       const Result<void> outcome = work.run(path);
-      hits = plan.hits();
+      fault.was_hit = plan.hits() > 0;
       if (!outcome) {
         EXPECT_FALSE(outcome.error().message().empty());
-        EXPECT_GT(hits, 0u) << outcome.error().message();
+        EXPECT_TRUE(fault.was_hit) << outcome.error().message();
       }
     }
     const TrackedMapping map = quire::map(path, options()).value();
     const int found = round_of(map);
     EXPECT_TRUE(found == work.acknowledged || found == work.attempted)
         << found << " of " << work.acknowledged << " acknowledged";
-    if (hits == 0) {
-      return;  // Every call has had its turn.
-    }
-    if (HasFailure()) {
-      return;
-    }
-  }
-  FAIL() << "no run without a fault within " << kNthMax << " calls";
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(Calls, TrackedFaultTest,

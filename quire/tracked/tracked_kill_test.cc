@@ -1,25 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Processes that are killed while they commit. Each test forks; the parent has no mapping then.
-//
-//   QUIRE_SOAK_S=N   the long run goes on for N seconds
+// Soaks (testing/soak.h) kill on and on.
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/mman.h>
 
 #include <atomic>
-#include <chrono>
 #include <cstdio>
-#include <cstdlib>
-#include <new>
 #include <optional>
 #include <string>
 #include <thread>
 
-#include "quire/base/check.h"
 #include "quire/base/prng.h"
 #include "quire/testing/process.h"
-#include "quire/testing/seed.h"
+#include "quire/testing/shared_memory.h"
+#include "quire/testing/soak.h"
 #include "quire/testing/temp_dir.h"
 #include "quire/tracked/tracked_mapping.h"
 
@@ -42,24 +36,6 @@ TrackedOptions options() {
 struct Told {
   std::atomic<std::uint64_t> acknowledged{0};  // A generation that commit() came back for.
   std::atomic<std::uint64_t> attempted{0};
-};
-
-class SharedTold {
- public:
-  SharedTold() {
-    void* memory =
-        ::mmap(nullptr, sizeof(Told), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    QUIRE_CHECK(memory != MAP_FAILED);
-    told_ = new (memory) Told;
-  }
-  ~SharedTold() { ::munmap(told_, sizeof(Told)); }
-  SharedTold(const SharedTold&) = delete;
-  SharedTold& operator=(const SharedTold&) = delete;
-  Told* operator->() const { return told_; }
-  Told& operator*() const { return *told_; }
-
- private:
-  Told* told_;
 };
 
 std::uint64_t& word_of(TrackedMapping& map, std::uint64_t page) {
@@ -127,10 +103,7 @@ class TrackedKillTest : public ::testing::Test {
     while (told_->acknowledged.load() < before + commits) {
       std::this_thread::yield();
     }
-    for (std::uint64_t spins = random_.below(200'000); spins > 0; --spins) {
-      std::atomic_signal_fence(std::memory_order_seq_cst);  // Not to be left out.
-    }
-    child.kill(SIGKILL);
+    testing::kill_soon(child, random_, 200'000);
   }
 
   void expect_whole() {
@@ -146,36 +119,21 @@ class TrackedKillTest : public ::testing::Test {
     }
   }
 
-  Prng random_{testing::test_seed()};
+  Prng random_{0};  // Anew in each round.
   const testing::TempDir directory_;
   const std::string path_ = directory_.file("state");
-  const SharedTold told_;
+  const testing::SharedMemory<Told> told_;
 };
 
 // Goal:   whoever is killed leaves one whole generation, at or after the last acknowledged one.
-TEST_F(TrackedKillTest, AHundredKillsLeaveOneGenerationEachTime) {
-  for (int i = 0; i < 100 && !HasFailure(); ++i) {
-    SCOPED_TRACE(i);
+TEST_F(TrackedKillTest, EachKillLeavesOneGeneration) {
+  testing::soak(100, [this](std::uint64_t seed) {
+    random_ = Prng(seed);
     kill_one();
     expect_whole();
-  }
+  });
   EXPECT_GT(told_->acknowledged.load(), 100u);
-}
-
-TEST_F(TrackedKillTest, SoItIsInALongRun) {
-  const char* const seconds = std::getenv("QUIRE_SOAK_S");
-  if (seconds == nullptr) {
-    GTEST_SKIP() << "a long run: set QUIRE_SOAK_S";
-  }
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(std::atoi(seconds));
-  std::uint64_t kills = 0;
-  while (std::chrono::steady_clock::now() < end && !HasFailure()) {
-    kill_one();
-    expect_whole();
-    ++kills;
-  }
-  std::printf("%llu kills, %llu commits\n", static_cast<unsigned long long>(kills),
-              static_cast<unsigned long long>(told_->acknowledged.load()));
+  std::printf("%llu commits\n", static_cast<unsigned long long>(told_->acknowledged.load()));
 }
 
 }  // namespace

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Random work on a tracked mapping against two vectors: what is there, and what is committed.
-//
-//   QUIRE_SOAK_S=N   goes on with fresh seeds for N seconds
+// Random work on a tracked mapping against two vectors: what is there, and what is committed. In a
+// soak (testing/soak.h) on and on, on fresh seeds.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <deque>
 #include <optional>
 #include <string>
@@ -15,7 +13,7 @@
 
 #include "quire/base/prng.h"
 #include "quire/sys/call.h"
-#include "quire/testing/seed.h"
+#include "quire/testing/soak.h"
 #include "quire/testing/temp_dir.h"
 #include "quire/tracked/tracked_mapping.h"
 
@@ -159,17 +157,8 @@ class Model {
   std::deque<Snapshot> snapshots_;  // Gone before the mapping.
 };
 
-void run_models(int seeds, int steps) {
-  const char* const soak = std::getenv("QUIRE_SOAK_S");
-  const auto end =
-      std::chrono::steady_clock::now() + std::chrono::seconds(soak ? std::atoi(soak) : 0);
-  for (std::uint64_t i = 0; !::testing::Test::HasFailure(); ++i) {
-    if (i >= static_cast<std::uint64_t>(seeds) && std::chrono::steady_clock::now() >= end) {
-      return;
-    }
-    SCOPED_TRACE("seed " + std::to_string(testing::test_seed() + i));
-    Model(testing::test_seed() + i).run(steps);
-  }
+void run_models(std::uint64_t seeds, int steps) {
+  testing::soak(seeds, [steps](std::uint64_t seed) { Model(seed).run(steps); });
 }
 
 TEST(TrackedModelTest, ItDoesWhatVectorsDo) {

@@ -20,6 +20,7 @@
 #include "quire/sys/descriptor.h"
 #include "quire/testing/disk.h"
 #include "quire/testing/files.h"
+#include "quire/testing/nth_fault.h"
 #include "quire/testing/page_cache.h"
 #include "quire/testing/temp_dir.h"
 
@@ -136,48 +137,41 @@ TEST(CopyFileTest, CopiesAFileWithoutASize) {
 //         whichever system call fails.
 // Method: the n-th call of each kind fails, for every n, onto a new name and over an old file.
 TEST(CopyFaultTest, LeavesTheOldOrTheNewFileAndNothingElse) {
-  constexpr int kCallsMax = 40;
   const std::string old_content = "the old file";
   const std::string content = pattern(300'000);
   const int descriptors = testing::count_open_descriptors();
   for (int kind = 0; kind < static_cast<int>(sys::Call::kCount); ++kind) {
     for (const bool has_old : {false, true}) {
-      for (std::uint64_t nth = 1; nth <= kCallsMax; ++nth) {
+      const auto call = static_cast<sys::Call>(kind);
+      testing::fail_each_nth(sys::name_of(call), [&](testing::NthFault& fault) {
         const TempDir directory;
         const std::string source = directory.write("source", content);
         const std::string target = directory.file("target");
         if (has_old) {
           directory.write("target", old_content);
         }
-        bool was_hit = false;
         bool was_copied = false;
         {
-          const sys::FaultPlan plan(
-              {.call = static_cast<sys::Call>(kind), .nth = nth, .error = EIO});
+          const sys::FaultPlan plan({.call = call, .nth = fault.nth, .error = EIO});
           was_copied =
               copy_file(source, target,
                         {.durability = Durability::kAll, .verification = Verification::kReadBack})
                   .has_value();
-          was_hit = plan.hits() > 0;
+          fault.was_hit = plan.hits() > 0;
         }
-        const std::string what = std::string(sys::name_of(static_cast<sys::Call>(kind))) +
-                                 " call " + std::to_string(nth);
         Names allowed{"source"};
         if (fs::exists(target)) {
           allowed.insert("target");
           const std::string found = read_file(target);
-          EXPECT_TRUE(found == content || (!was_copied && has_old && found == old_content)) << what;
+          EXPECT_TRUE(found == content || (!was_copied && has_old && found == old_content));
         } else {
-          EXPECT_FALSE(was_copied || has_old) << what;
+          EXPECT_FALSE(was_copied || has_old);
         }
         // The call that was to remove the temporary file is the one that failed: it stays.
-        if (static_cast<sys::Call>(kind) != sys::Call::kUnlink) {
-          EXPECT_EQ(names_in(directory.path()), allowed) << what;
+        if (call != sys::Call::kUnlink) {
+          EXPECT_EQ(names_in(directory.path()), allowed);
         }
-        if (!was_hit) {
-          break;
-        }
-      }
+      });
     }
   }
   EXPECT_EQ(testing::count_open_descriptors(), descriptors);

@@ -15,6 +15,7 @@
 
 #include "quire/sys/call.h"
 #include "quire/testing/files.h"
+#include "quire/testing/nth_fault.h"
 #include "quire/testing/temp_dir.h"
 #include "quire/transfer/copy.h"
 
@@ -139,41 +140,42 @@ TEST(CopyTreeTest, MergesIntoADirectoryAndDoesNotReplaceOneByAFile) {
   EXPECT_TRUE(fs::is_directory(target + "/clash"));
 }
 
+void expect_only_whole_files(const std::string& source, const std::string& target) {
+  if (!fs::exists(target)) {
+    return;
+  }
+  for (const auto& entry : fs::recursive_directory_iterator(target)) {
+    const std::string below = entry.path().string().substr(target.size());
+    ASSERT_TRUE(fs::exists(fs::symlink_status(source + below))) << below;
+    if (entry.is_regular_file() && !entry.is_symlink()) {
+      EXPECT_TRUE(read_file(entry.path().string()) == read_file(source + below)) << below;
+    }
+  }
+}
+
 // Goal:   a failing call costs at most the entry that it was about, and that entry is whole or
 //         absent.
 TEST(CopyTreeTest, HasOnlyWholeFilesWhicheverCallFails) {
   for (const sys::Call call :
        {sys::Call::kOpen, sys::Call::kStatus, sys::Call::kDirectory, sys::Call::kCopyRange,
         sys::Call::kLink, sys::Call::kMakeDirectory, sys::Call::kMetadata}) {
-    for (std::uint64_t nth = 1; nth <= 60; ++nth) {
+    testing::fail_each_nth(sys::name_of(call), [call](testing::NthFault& fault) {
       const TempDir directory;
       const std::string source = directory.file("source");
       const std::string target = directory.file("target");
       make_tree(source);
       std::uint64_t errors = 0;
-      bool was_hit = false;
       Result<TreeCopyReport> copied = fail(make_error(Errc::kFailed, "", ""));
       {
-        const sys::FaultPlan plan({.call = call, .nth = nth, .error = EIO});
+        const sys::FaultPlan plan({.call = call, .nth = fault.nth, .error = EIO});
         copied = copy_tree(source, target, {}, {.on_error = [&](const Error&) { ++errors; }});
-        was_hit = plan.hits() > 0;
+        fault.was_hit = plan.hits() > 0;
       }
       if (copied) {
         EXPECT_EQ(copied->failures, errors);
       }
-      if (fs::exists(target)) {
-        for (const auto& entry : fs::recursive_directory_iterator(target)) {
-          const std::string below = entry.path().string().substr(target.size());
-          ASSERT_TRUE(fs::exists(fs::symlink_status(source + below))) << below;
-          if (entry.is_regular_file() && !entry.is_symlink()) {
-            EXPECT_TRUE(read_file(entry.path().string()) == read_file(source + below)) << below;
-          }
-        }
-      }
-      if (!was_hit) {
-        break;
-      }
-    }
+      expect_only_whole_files(source, target);
+    });
   }
 }
 

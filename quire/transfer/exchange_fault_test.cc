@@ -11,6 +11,7 @@
 
 #include "quire/sys/call.h"
 #include "quire/testing/disk.h"
+#include "quire/testing/nth_fault.h"
 #include "quire/transfer/internal/exchange_harness_test.h"
 
 namespace quire::internal {
@@ -178,33 +179,26 @@ class NthCallTest : public ::testing::TestWithParam<sys::Call> {};
 //         for the whole file or for nothing, and the sender believes in it only if it is there.
 // Method: fail call 1, 2, 3 ... of the kind with an I/O error until a run meets no fault.
 TEST_P(NthCallTest, TheNameStandsForAllOrNothing) {
-  constexpr std::uint64_t kCallsMax = 2000;
   const TempDir dir;
   const std::string content = pattern(3 * kChunk + 9);
   const std::string path = dir.write("file", content);
-  for (std::uint64_t nth = 1; nth <= kCallsMax; ++nth) {
-    SCOPED_TRACE("nth = " + std::to_string(nth));
-    const std::string inbox = dir.file("inbox" + std::to_string(nth));
+  testing::fail_each_nth(sys::name_of(GetParam()), [&](testing::NthFault& fault) {
+    const std::string inbox = dir.file("inbox" + std::to_string(fault.nth));
     std::filesystem::create_directory(inbox);
     const StopPipe stop;
     Ends ends;
-    bool was_hit = false;
     {
-      const sys::FaultPlan plan({.call = GetParam(), .nth = nth, .error = EIO});
+      const sys::FaultPlan plan({.call = GetParam(), .nth = fault.nth, .error = EIO});
       ends = exchange_once(path, inbox, stop);
-      was_hit = plan.hits() > 0;
+      fault.was_hit = plan.hits() > 0;
     }
     const std::string target = inbox + "/file";
     const bool is_there = std::filesystem::exists(target);
     ASSERT_TRUE(!is_there || read_file(target) == content);
     ASSERT_TRUE(is_there || (!ends.was_sent && !ends.was_received));
     std::filesystem::remove_all(inbox);
-    if (!was_hit) {
-      EXPECT_TRUE(ends.was_sent && ends.was_received);
-      return;
-    }
-  }
-  FAIL() << "no fault-free run within " << kCallsMax << " calls";
+    EXPECT_TRUE(fault.was_hit || (ends.was_sent && ends.was_received));
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(

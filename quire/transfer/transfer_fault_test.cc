@@ -15,6 +15,7 @@
 #include <tuple>
 
 #include "quire/sys/call.h"
+#include "quire/testing/nth_fault.h"
 #include "quire/testing/temp_dir.h"
 #include "quire/transfer/internal/ends_test.h"
 #include "quire/transfer/transfer.h"
@@ -25,7 +26,6 @@ namespace {
 // Every path has several steps of 256 KiB; the kernel's own methods are made short to have them.
 constexpr std::size_t kBytes = (1 << 20) + 77;
 // More calls of one kind than a transfer of that length makes.
-constexpr std::uint64_t kCallsMax = 60;
 
 struct Route {
   TransferMethod method;
@@ -106,11 +106,9 @@ TEST_P(TransferFaultTest, ReportsExactlyWhatArrivedWhicheverCallFails) {
   const int before = testing::count_open_descriptors();
   for (const sys::Call call : kCalls) {
     for (const int error : {EIO, EINVAL, ENOSPC}) {
-      for (std::uint64_t nth = 1; nth <= kCallsMax; ++nth) {
-        if (!run_under({.call = call, .nth = nth, .error = error}, false)) {
-          break;
-        }
-      }
+      testing::fail_each_nth(sys::name_of(call), [&](testing::NthFault& fault) {
+        fault.was_hit = run_under({.call = call, .nth = fault.nth, .error = error}, false);
+      });
     }
   }
   EXPECT_EQ(testing::count_open_descriptors(), before);

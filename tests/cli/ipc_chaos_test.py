@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """quire ipc chaos, driven from outside: what it proves, how it ends, and that nothing is left.
 
-With QUIRE_CHAOS_SECONDS it runs so long, as a soak.
+In a soak it is run again and again, on fresh seeds: --soak=N for N seconds, or QUIRE_SOAK_S=N,
+which is stronger, as in a test program (quire/testing/soak.h).
 """
 import os
 import signal
+import sys
+import time
 import unittest
 
 from command import DEADLINE_S, CommandTest, main, run, run_json, start, wait_until
 
-SECONDS = os.environ.get("QUIRE_CHAOS_SECONDS", "10")
+SECONDS = "10"
 STRUCTURES = ["spsc-ring", "spsc-bytes", "mpsc-ring", "mpsc-bytes", "broadcast", "blackboard",
               "mutex", "semaphore"]
 
@@ -28,8 +31,25 @@ def group_members(group):
     return members
 
 
+def soak_seconds():
+    """Takes the option away from those of unittest."""
+    given = [argument for argument in sys.argv if argument.startswith("--soak=")]
+    for argument in given:
+        sys.argv.remove(argument)
+    return float(os.environ.get("QUIRE_SOAK_S") or "".join(given).removeprefix("--soak=") or 0)
+
+
+SOAK_SECONDS = soak_seconds()
+
+
 class ChaosTest(CommandTest):
     def test_every_structure_keeps_its_promises(self):
+        end = time.monotonic() + SOAK_SECONDS
+        self.see_every_promise_kept()
+        while time.monotonic() < end:
+            self.see_every_promise_kept()
+
+    def see_every_promise_kept(self):
         document = run_json("ipc", "chaos", "--seconds", SECONDS)
         self.assertEqual(document["violations"], [], document)
         self.assertEqual(document["exit_code"], 0, document)

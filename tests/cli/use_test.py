@@ -35,6 +35,14 @@ class HelpTest(CommandTest):
             self.assertLessEqual(max(map(len, lines)), 80, verb)
             self.assertLessEqual(len(lines), 40, verb)
             self.assertIn(f"  quire {verb}", ended.stdout.decode().split("Example:")[1])
+            self.assertEqual([line for line in lines if line.endswith(" ")], [], verb)
+
+    def test_the_usage_names_what_cannot_be_left_out(self):
+        self.assertIn(b"quire save [OPTION]... --output FILE PATH...\n",
+                      run("save", "--help").stdout)
+        self.assertIn(b"quire receive [OPTION]... --listen ADDRESS TARGET\n",
+                      run("receive", "--help").stdout)
+        self.assertIn(b"quire recover [OPTION]... FILE\n", run("recover", "--help").stdout)
 
     def test_help_wins_over_whatever_else_is_wrong(self):
         self.assertEqual(run("map", "--help", "/no/such/file").returncode, 0)

@@ -29,6 +29,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "quire/base/result.h"
@@ -73,6 +74,20 @@ struct PointerArgument {
 [[nodiscard]] Result<void> require(const char* operation,
                                    std::initializer_list<PointerArgument> arguments);
 
+// The same as run(), of a function that needs those pointers; `work` may do without the operation.
+template <typename Work>
+quire_code run(const char* operation, std::initializer_list<PointerArgument> needed,
+               quire_error* error, Work&& work) noexcept {
+  return run(operation, error, [&](const char* name) -> Result<void> {
+    QUIRE_TRY(require(name, needed));
+    if constexpr (std::is_invocable_v<Work, const char*>) {
+      return work(name);
+    } else {
+      return work();
+    }
+  });
+}
+
 // Memory of the caller's. Errors: EINVAL for a null pointer to more than nothing, and for a length
 // that no memory can have: it would be taken for QUIRE_TO_END.
 [[nodiscard]] Result<std::span<std::byte>> to_span(const char* operation, const char* argument,
@@ -111,6 +126,20 @@ struct Creation {
 
 // reserve_bytes has another zero in C++.
 [[nodiscard]] std::uint64_t to_reserve(std::uint64_t reserve_bytes) noexcept;
+
+// What options of mappings and areas say alike about the file that may have to be made.
+template <typename Options, typename Given>
+[[nodiscard]] Result<void> fill_file(const char* operation, const Given& given, Options& options) {
+  const Creation creation = QUIRE_TRY(to_creation(operation, given.create));
+  options.create = creation.create;
+  options.exclusive = creation.exclusive;
+  set_unless_zero(options.create_mode, given.create_mode);
+  options.minimum_bytes = given.minimum_bytes;
+  options.reserve_bytes = to_reserve(given.reserve_bytes);
+  using Space = decltype(options.space);
+  options.space = QUIRE_TRY(to_enum(operation, "space", given.space, Space::kSparse));
+  return {};
+}
 
 // --- Structures ----------------------------------------------------------------------------------
 
