@@ -23,6 +23,11 @@ double soak_seconds() {
   return text == nullptr ? 0 : std::strtod(text, nullptr);
 }
 
+// For everything at once, or for two pages at a time.
+std::uint64_t memory_of(std::uint64_t seed) {
+  return seed % 3 == 0 ? 1_MiB : 2 * internal::kTestPageBytes;
+}
+
 // Runs `search` on seed after seed: so many, or for the time of a soak.
 template <typename Search>
 std::uint64_t search_seeds(std::uint64_t seeds, const Search& search) {
@@ -43,7 +48,8 @@ std::uint64_t search_seeds(std::uint64_t seeds, const Search& search) {
 //         before and after every operation, losing, reordering and tearing what was not flushed.
 TEST(JournalCrashTest, EveryCrashLeavesAnAllowedGeneration) {
   const std::uint64_t states = search_seeds(36, [](std::uint64_t seed) {
-    CrashSearch search({.seed = seed, .has_durable_log = seed % 2 == 0});
+    CrashSearch search(
+        {.seed = seed, .has_durable_log = seed % 2 == 0, .recovery_memory_bytes = memory_of(seed)});
     EXPECT_EQ(search.run(1000), "");
     EXPECT_GT(search.generation_count(), 5U);
     return search.state_count();
@@ -84,7 +90,10 @@ TEST_F(CheckpointedRecordTest, IsNotReplayed) {
 
 TEST(JournalCrashTest, ACrashInTheMiddleOfRecoveryIsRecoveredFrom) {
   const std::uint64_t states = search_seeds(8, [](std::uint64_t seed) {
-    CrashSearch search({.seed = seed, .steps = 40, .has_durable_log = seed % 2 == 0});
+    CrashSearch search({.seed = seed,
+                        .steps = 40,
+                        .has_durable_log = seed % 2 == 0,
+                        .recovery_memory_bytes = memory_of(seed)});
     EXPECT_EQ(search.run_nested(500), "");
     return search.state_count();
   });

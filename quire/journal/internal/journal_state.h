@@ -138,6 +138,7 @@ class JournalState {
   // --- Opening and ending (journal_state.cc) ----------------------------------------------------
 
   Result<void> recover();
+  [[nodiscard]] std::uint64_t recovery_memory_bytes() const;
   [[nodiscard]] Result<void> check_files() const QUIRE_REQUIRES(mutex_);
   void add_index(JournalFile file) QUIRE_REQUIRES(mutex_);
   // Writes the slot whose turn it is, durably. REQUIRES: is_checkpointing_, or alone.

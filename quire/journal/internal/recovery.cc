@@ -73,9 +73,10 @@ void Replay::replay(const ScannedRecord& record) {
   space_->release(lsn);
 }
 
-Result<RecoveryCounts> Replay::apply(Store& log, std::span<Store* const> files) const {
+Result<RecoveryCounts> Replay::apply(Store& log, std::span<Store* const> files,
+                                     std::uint64_t memory_bytes) const {
   QUIRE_CHECK_EQ(files.size(), files_.size());
-  PlanWriter writer(log, superblock_.log_bytes, superblock_.page_bytes);
+  PlanWriter writer(log, superblock_.log_bytes, superblock_.page_bytes, memory_bytes);
   for (std::size_t i = 0; i < files.size(); ++i) {
     CheckpointPlan plan = files_[i].index.plan_checkpoint(last_commit_);
     if (auto written = writer.write(*files[i], plan); !written) {
