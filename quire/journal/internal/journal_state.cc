@@ -244,7 +244,7 @@ Result<void> JournalState::close() {
   const MutexLock lock(mutex_);
   QUIRE_TRY(require_usable_locked("close"));
   for (File& file : files_) {
-    file.index->roll_back();
+    file.index->rollback();
   }
   views_.clear();
   is_closed_ = true;
