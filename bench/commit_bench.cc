@@ -5,7 +5,8 @@
 //
 //   build/release/bench/commit_bench [--case=NAME] [--side=NAME] [--list] [--dir=.] [--rounds=5]
 //                                    [--seconds=2] [--data-mib=64] [--large-mib=64]
-//                                    [--recovery-mib=1024] [--smoke] [--json]
+//                                    [--recovery-mib=1024] [--recovery-memory-mib=N] [--smoke]
+//                                    [--json]
 //
 // commit_bench.h has the rule of fairness. --side leaves the others out, for a profiler; then there
 // are no figures. --smoke: a moment of everything with tiny files; the goals do not count then.
@@ -46,6 +47,9 @@ CommitSetting setting_of(const Arguments& arguments) {
       .data_bytes = arguments.number("data-mib", is_smoke ? 8 : 64) * 1_MiB,
       .large_bytes = arguments.number("large-mib", is_smoke ? 2 : 64) * 1_MiB,
       .recovery_bytes = arguments.number("recovery-mib", is_smoke ? 4 : 1024) * 1_MiB};
+  if (const std::uint64_t mib = arguments.number("recovery-memory-mib", 0); mib > 0) {
+    setting.recovery_memory_bytes = mib * 1_MiB;
+  }
   // Else threads get in each other's way for pages, or there is nothing to measure.
   QUIRE_CHECK_GE(setting.data_bytes, 8_MiB);
   QUIRE_CHECK_GE(setting.large_bytes, 1_MiB);

@@ -31,6 +31,7 @@ struct CommitSetting {
   std::uint64_t data_bytes = 0;      // Of what transactions are about.
   std::uint64_t large_bytes = 0;     // Of one large commit.
   std::uint64_t recovery_bytes = 0;  // Of pages in the journal that is recovered.
+  std::optional<std::uint64_t> recovery_memory_bytes{};  // For it; nothing: the default.
 
   [[nodiscard]] std::string file(const std::string& name) const {
     return race.directory + "/" + name;

@@ -37,7 +37,8 @@ class RecoveredFile {
         // Transactions have headers, and no commit must find the log so full that it empties it.
         options_{.create = false,
                  .journal = {.log_bytes = setting.recovery_bytes / 16 * 17 + 1_MiB,
-                             .checkpointing = Checkpointing::kOnDemand}} {}
+                             .checkpointing = Checkpointing::kOnDemand,
+                             .recovery_memory_bytes = setting.recovery_memory_bytes}} {}
 
   nlohmann::json turn() {
     if (round_ == 0) {

@@ -191,14 +191,14 @@ quire_code quire_journal_commit(quire_journal* journal, uint64_t* number,
   });
 }
 
-quire_code quire_journal_roll_back(quire_journal* journal, quire_error* error) noexcept {
+quire_code quire_journal_rollback(quire_journal* journal, quire_error* error) noexcept {
   return run(__func__, error, [&](const char* operation) -> Result<void> {
     const std::shared_ptr<quire::Journal> open = QUIRE_TRY(require_journal(journal, operation));
     std::vector<std::size_t> files(open->file_count());
     for (std::size_t i = 0; i < files.size(); ++i) {
       files[i] = i;
     }
-    return open->roll_back(files);
+    return open->rollback(files);
   });
 }
 

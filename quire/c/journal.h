@@ -16,7 +16,7 @@
 //
 // Thread-safety: every function from any thread, but close and free: alone. A snapshot: reading
 //                from any thread.
-// Blocks:        commit, roll_back, checkpoint and close for I/O, and for each other.
+// Blocks:        commit, rollback, checkpoint and close for I/O, and for each other.
 #pragma once
 
 #include "quire/c/common.h"
@@ -73,8 +73,8 @@ QUIRE_API quire_code quire_journal_resize(quire_journal* journal, size_t file, u
 QUIRE_API quire_code quire_journal_commit(quire_journal* journal, uint64_t* number,
                                           quire_error* error) QUIRE_NOEXCEPT;
 // Forgets the uncommitted changes of all files.
-QUIRE_API quire_code quire_journal_roll_back(quire_journal* journal,
-                                             quire_error* error) QUIRE_NOEXCEPT;
+QUIRE_API quire_code quire_journal_rollback(quire_journal* journal,
+                                            quire_error* error) QUIRE_NOEXCEPT;
 // Brings what is committed to the files, as far as no snapshot needs the older bytes.
 QUIRE_API quire_code quire_journal_checkpoint(quire_journal* journal,
                                               quire_error* error) QUIRE_NOEXCEPT;

@@ -56,7 +56,7 @@ static void a_commit_spans_the_files_of_a_journal(void) {
   C_EXPECT_OK(quire_journal_get_size(journal, 1, &size_bytes, c_error()));
   C_EXPECT_EQ(2, size_bytes);
   expect_journal_shows(journal, 0, "left lost");
-  C_EXPECT_OK(quire_journal_roll_back(journal, c_error()));
+  C_EXPECT_OK(quire_journal_rollback(journal, c_error()));
   expect_journal_shows(journal, 0, "left");
   expect_journal_shows(journal, 1, "right");
   C_EXPECT_OK(quire_journal_write(journal, 0, 4, " lost", 5, c_error()));
@@ -117,7 +117,7 @@ static void a_closed_journal_says_so(void) {
   C_EXPECT_CODE(QUIRE_ERROR_CLOSED, quire_journal_write(journal, 0, 0, &byte, 1, c_error()));
   C_EXPECT_CODE(QUIRE_ERROR_CLOSED, quire_journal_resize(journal, 0, 1, c_error()));
   C_EXPECT_CODE(QUIRE_ERROR_CLOSED, quire_journal_commit(journal, NULL, c_error()));
-  C_EXPECT_CODE(QUIRE_ERROR_CLOSED, quire_journal_roll_back(journal, c_error()));
+  C_EXPECT_CODE(QUIRE_ERROR_CLOSED, quire_journal_rollback(journal, c_error()));
   C_EXPECT_CODE(QUIRE_ERROR_CLOSED, quire_journal_checkpoint(journal, c_error()));
   C_EXPECT_CODE(QUIRE_ERROR_CLOSED, quire_journal_snapshot(journal, &snapshot, c_error()));
   C_EXPECT_CODE(QUIRE_ERROR_CLOSED, quire_journal_get_stats(journal, &stats, c_error()));
@@ -161,7 +161,7 @@ static void journals_refuse_null_and_wrong_options(void) {
   C_EXPECT_MISUSE(quire_journal_write(NULL, 0, 0, &byte, 1, c_error()));
   C_EXPECT_MISUSE(quire_journal_resize(NULL, 0, 1, c_error()));
   C_EXPECT_MISUSE(quire_journal_commit(NULL, NULL, c_error()));
-  C_EXPECT_MISUSE(quire_journal_roll_back(NULL, c_error()));
+  C_EXPECT_MISUSE(quire_journal_rollback(NULL, c_error()));
   C_EXPECT_MISUSE(quire_journal_checkpoint(NULL, c_error()));
   C_EXPECT_MISUSE(quire_journal_snapshot(NULL, &snapshot, c_error()));
   C_EXPECT_MISUSE(quire_journal_get_stats(NULL, &stats, c_error()));

@@ -124,8 +124,8 @@ Result<void> Journal::stage(std::span<const FileCommit> files) {
   return {};
 }
 
-Result<void> Journal::roll_back(std::span<const std::size_t> files) {
-  return state_->roll_back(files);
+Result<void> Journal::rollback(std::span<const std::size_t> files) {
+  return state_->rollback(files);
 }
 
 JournalSnapshot Journal::snapshot() {

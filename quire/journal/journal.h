@@ -28,7 +28,7 @@
 //                after an error that leaves the disk unknown (a failed write of the log, a failed
 //                sync) nothing is written any more: kFailed, until it is opened again.
 // Thread-safety: every member from any thread, but close() and the destructor: alone.
-// Blocks:        commit(), roll_back(), checkpoint(), close() for I/O and for each other; commit()
+// Blocks:        commit(), rollback(), checkpoint(), close() for I/O and for each other; commit()
 //                up to JournalOptions::full_wait_max more when the log is full.
 // Cost:          a commit of n pages is one write of n + 1 pages and one flush. See JournalStats.
 //                Atomic writes (RWF_ATOMIC) and exchanged ranges (XFS) are no cheaper where they
@@ -191,7 +191,7 @@ class Journal {
   // into: as JournaledStore::write(), for images that lie apart. Errors: as commit().
   Result<void> stage(std::span<const FileCommit> files);
   // Forgets the uncommitted changes of these files; what a commit_async() before it has is none.
-  Result<void> roll_back(std::span<const std::size_t> files);
+  Result<void> rollback(std::span<const std::size_t> files);
 
   // The last commit, as it is now.
   [[nodiscard]] JournalSnapshot snapshot();

@@ -82,7 +82,7 @@ TEST_F(JournalAsyncTest, WhatComesLaterIsNotInIt) {
   write_page(0, 3);
   ticket = journal_->commit_async().value();
   const std::size_t number = 0;
-  ASSERT_TRUE(journal_->roll_back({&number, 1}).has_value());
+  ASSERT_TRUE(journal_->rollback({&number, 1}).has_value());
   EXPECT_TRUE(ticket.is_done());
   EXPECT_EQ(value_at(0), 3);
 }

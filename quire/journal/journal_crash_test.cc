@@ -18,6 +18,11 @@ namespace {
 using internal::CrashSearch;
 using internal::CrashSearchOptions;
 
+// For everything at once, or for two pages at a time.
+std::uint64_t memory_of(std::uint64_t seed) {
+  return seed % 3 == 0 ? 1_MiB : 2 * internal::kTestPageBytes;
+}
+
 // Runs `search` on so many seeds, and on those of a soak. Returns how many states it has looked at.
 std::uint64_t search_seeds(std::uint64_t seeds,
                            const std::function<std::uint64_t(std::uint64_t)>& search) {
@@ -32,7 +37,8 @@ std::uint64_t search_seeds(std::uint64_t seeds,
 //         before and after every operation, losing, reordering and tearing what was not flushed.
 TEST(JournalCrashTest, EveryCrashLeavesAnAllowedGeneration) {
   const std::uint64_t states = search_seeds(36, [](std::uint64_t seed) {
-    CrashSearch search({.seed = seed, .has_durable_log = seed % 2 == 0});
+    CrashSearch search(
+        {.seed = seed, .has_durable_log = seed % 2 == 0, .recovery_memory_bytes = memory_of(seed)});
     EXPECT_EQ(search.run(1000), "");
     EXPECT_GT(search.generation_count(), 5U);
     return search.state_count();
@@ -73,7 +79,10 @@ TEST_F(CheckpointedRecordTest, IsNotReplayed) {
 
 TEST(JournalCrashTest, ACrashInTheMiddleOfRecoveryIsRecoveredFrom) {
   const std::uint64_t states = search_seeds(8, [](std::uint64_t seed) {
-    CrashSearch search({.seed = seed, .steps = 40, .has_durable_log = seed % 2 == 0});
+    CrashSearch search({.seed = seed,
+                        .steps = 40,
+                        .has_durable_log = seed % 2 == 0,
+                        .recovery_memory_bytes = memory_of(seed)});
     EXPECT_EQ(search.run_nested(500), "");
     return search.state_count();
   });

@@ -54,7 +54,7 @@ class JournalModelTest : public internal::JournalFixture {
     } else if (choice < 16) {
       commit(number);
     } else if (choice < 17) {
-      ASSERT_TRUE(journal_->roll_back({&number, 1}).has_value());
+      ASSERT_TRUE(journal_->rollback({&number, 1}).has_value());
       now_[number] = committed_[number];
     } else if (choice < 19) {
       ASSERT_TRUE(journal_->checkpoint().has_value());
@@ -108,7 +108,7 @@ class JournalModelTest : public internal::JournalFixture {
   void give_way() {
     snapshots_.clear();
     for (std::size_t number = 0; number < kFiles; ++number) {
-      ASSERT_TRUE(journal_->roll_back({&number, 1}).has_value());
+      ASSERT_TRUE(journal_->rollback({&number, 1}).has_value());
     }
     now_ = committed_;
   }

@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "quire/base/units.h"
 
@@ -39,6 +40,10 @@ struct JournalOptions {
   Checkpointing checkpointing = Checkpointing::kBackground;
   // How long a commit or write waits for space that others hold: a snapshot, uncommitted changes.
   std::chrono::milliseconds full_wait_max{10'000};
+  // Of images that opening holds at a time when there is something to recover: with as much as the
+  // log has it reads the log once; with less, some of it several times. Nothing: as much as the log
+  // needs, and at most a quarter of what can be had.
+  std::optional<std::uint64_t> recovery_memory_bytes{};
 };
 
 }  // namespace quire

@@ -67,7 +67,7 @@ TEST_F(JournalTest, ReadsSeeTheNewestBytesAndCommittedReadsDoNot) {
   EXPECT_EQ(value_at(0), 2);
   EXPECT_EQ(committed_value_at(0), 1);
   const std::array<std::size_t, 1> files{0};
-  ASSERT_TRUE(journal_->roll_back(files).has_value());
+  ASSERT_TRUE(journal_->rollback(files).has_value());
   EXPECT_EQ(value_at(0), 1);
   journal_->check_invariants();
 }
@@ -91,7 +91,7 @@ TEST_F(JournalTest, ARolledBackImageStaysAwayAfterALaterCommit) {
   write_page(0, 1);
   write_page(1, 1);
   const std::array<std::size_t, 1> files{0};
-  ASSERT_TRUE(journal_->roll_back(files).has_value());
+  ASSERT_TRUE(journal_->rollback(files).has_value());
   write_page(0, 2);
   ASSERT_TRUE(journal_->commit().has_value());
   open();

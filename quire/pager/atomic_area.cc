@@ -71,7 +71,7 @@ Result<void> WritablePagedArea::rollback() {
   QUIRE_TRY(require_atomic(state_.get(), *this, "rollback"));
   QUIRE_TRY(resolve({0, 0}, "rollback"));
   const sys::BlockedSignals blocked;
-  const Result<void> rolled_back = state_->roll_back();
+  const Result<void> rolled_back = state_->rollback();
   size_bytes_ = state_->size_bytes();
   return rolled_back;
 }

@@ -124,8 +124,12 @@ Result<OpenedArea> open_atomic(PagerState& state, const std::string& path,
   if (options.create) {
     QUIRE_TRY(open_file(path, file_options(options)));  // With its mode, or only if it is new.
   }
-  const std::shared_ptr<Journal> journal =
-      QUIRE_TRY(open_journal({path}, {.path = options.journal_path, .journal = options.journal}));
+  JournalFileOptions chosen{.path = options.journal_path, .journal = options.journal};
+  if (!chosen.journal.recovery_memory_bytes) {
+    chosen.journal.recovery_memory_bytes =
+        state.options.memory_bytes;  // What the user means to give.
+  }
+  const std::shared_ptr<Journal> journal = QUIRE_TRY(open_journal({path}, chosen));
   Result<OpenedArea> opened = open_journaled(state, journal, 0, JournalOwner::kArea, options);
   if (!opened) {
     static_cast<void>(journal->close());  // Why it failed counts.

@@ -144,7 +144,7 @@ Result<void> TrackedMapping::flush(ByteRange range, Durability durability) {
 
 Result<void> TrackedMapping::rollback() {
   QUIRE_TRY(require_open("rollback"));
-  const Result<void> outcome = state_->roll_back();
+  const Result<void> outcome = state_->rollback();
   look_again();
   return outcome;
 }

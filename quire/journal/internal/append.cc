@@ -405,7 +405,7 @@ void JournalState::finish(const Batch& batch, const Result<void>& outcome) {
   changed_.notify_all();
 }
 
-Result<void> JournalState::roll_back(std::span<const std::size_t> files) {
+Result<void> JournalState::rollback(std::span<const std::size_t> files) {
   const MutexLock lock(mutex_);
   const std::uint64_t before = async_begun_;  // Whose commits come first.
   while (is_writing_ || async_done_ < before) {
@@ -414,7 +414,7 @@ Result<void> JournalState::roll_back(std::span<const std::size_t> files) {
   QUIRE_TRY(require_usable_locked("roll back"));
   for (const std::size_t file : files) {
     QUIRE_CHECK_LT(file, files_.size());
-    files_[file].index->roll_back();
+    files_[file].index->rollback();
     files_[file].transaction = next_transaction_++;
   }
   changed_.notify_all();

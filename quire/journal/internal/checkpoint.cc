@@ -6,6 +6,12 @@
 #include "quire/journal/internal/journal_state.h"
 
 namespace quire::internal {
+namespace {
+
+// Of a checkpoint's images: it goes on beside the application, which has better use for memory.
+constexpr std::uint64_t kMemoryBytes = 4_MiB;
+
+}  // namespace
 
 Result<void> JournalState::checkpoint() {
   const MutexLock lock(mutex_);
@@ -68,7 +74,7 @@ Result<void> JournalState::checkpoint_to(std::uint64_t commit) {
 }
 
 Result<void> JournalState::write_plans(std::vector<CheckpointPlan>& plans) {
-  PlanWriter writer(*log_, log_bytes_, page_bytes_);
+  PlanWriter writer(*log_, log_bytes_, page_bytes_, kMemoryBytes);
   for (std::size_t i = 0; i < plans.size(); ++i) {
     if (!plans[i].has_changes) {
       continue;

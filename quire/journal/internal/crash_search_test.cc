@@ -72,7 +72,7 @@ std::string CrashSearch::recover_and_judge(CrashDisk& disk, std::uint64_t mark) 
   const std::vector<std::shared_ptr<Store>> stores{disk.store(1), disk.store(2)};
   const std::vector<Store*> files{stores[0].get(), stores[1].get()};
   if (!superblock->is_clean) {
-    if (const auto applied = replay->apply(*log, files); !applied) {
+    if (const auto applied = replay->apply(*log, files, options_.recovery_memory_bytes); !applied) {
       return applied.error().message();
     }
   }
@@ -108,8 +108,9 @@ std::string CrashSearch::run_nested(std::uint64_t states_max) {
       }
       // The whole of opening it, twice, crashed in between at every point.
       CrashDisk crashed(some_crash(walk));
-      const auto opened =
-          Journal::open(parts_of(crashed, options_.has_durable_log), kWorkloadOptions);
+      JournalOptions chosen = kWorkloadOptions;
+      chosen.recovery_memory_bytes = options_.recovery_memory_bytes;
+      const auto opened = Journal::open(parts_of(crashed, options_.has_durable_log), chosen);
       if (!opened) {
         return opened.error().message();
       }

@@ -25,6 +25,7 @@ struct CrashSearchOptions {
   int steps = 60;               // Of the workload.
   bool has_durable_log = true;  // Commits of one durable write, where they can be.
   Verification verification = Verification::kImages;
+  std::uint64_t recovery_memory_bytes = 1024 * 1024;  // As JournalOptions'.
   testing::CrashDiskOptions disk{};
 };
 

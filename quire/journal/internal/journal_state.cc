@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "quire/base/page_window.h"
+#include "quire/sys/limits.h"
 #include "quire/sys/process.h"
 #include "quire/sys/signals.h"
 
@@ -17,6 +18,11 @@ namespace {
 
 // A commit of up to 255 pages of 4 KiB is copied together and written in one piece.
 constexpr std::size_t kStageBytes = 1024 * 1024;
+
+// Of the memory that can be had, what opening takes for images at most, and where that is not
+// known.
+constexpr std::uint64_t kRecoveryMemoryShare = 4;
+constexpr std::uint64_t kRecoveryMemoryBytesUnknown = 64_MiB;
 
 }  // namespace
 
@@ -95,7 +101,7 @@ Result<void> JournalState::recover() {
     for (std::size_t i = 0; i < superblock_.files.size(); ++i) {
       stores.push_back(files_[i].file.store.get());
     }
-    const RecoveryCounts counts = QUIRE_TRY(replay.apply(*log_, stores));
+    const RecoveryCounts counts = QUIRE_TRY(replay.apply(*log_, stores, recovery_memory_bytes()));
     stats_.recovered_commits = counts.commits;
     stats_.recovered_pages = counts.pages;
   }
@@ -122,6 +128,15 @@ Result<void> JournalState::recover() {
         std::make_unique<PageIndex>(page_bytes_, next.files.back().size_bytes, *space_);
   }
   return write_superblock(next);
+}
+
+// Memory for all images at once makes opening fastest; what there is of it bounds that.
+std::uint64_t JournalState::recovery_memory_bytes() const {
+  if (options_.recovery_memory_bytes) {
+    return *options_.recovery_memory_bytes;
+  }
+  const std::optional<std::uint64_t> obtainable = sys::obtainable_bytes(sys::memory_limits());
+  return obtainable ? *obtainable / kRecoveryMemoryShare : kRecoveryMemoryBytesUnknown;
 }
 
 void JournalState::add_index(JournalFile file) {
@@ -229,7 +244,7 @@ Result<void> JournalState::close() {
   const MutexLock lock(mutex_);
   QUIRE_TRY(require_usable_locked("close"));
   for (File& file : files_) {
-    file.index->roll_back();
+    file.index->rollback();
   }
   views_.clear();
   is_closed_ = true;

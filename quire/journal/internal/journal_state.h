@@ -63,7 +63,7 @@ class JournalState {
   Result<std::uint64_t> append_growing(const FileCommit& part);
   // A commit that a thread of the journal leads, unless somebody else's takes it along.
   Result<Ticket> append_async(std::span<const FileCommit> parts);
-  Result<void> roll_back(std::span<const std::size_t> files);
+  Result<void> rollback(std::span<const std::size_t> files);
 
   // Of the last commit. REQUIRES: unpinned once.
   std::uint64_t pin_snapshot();
@@ -138,6 +138,7 @@ class JournalState {
   // --- Opening and ending (journal_state.cc) ----------------------------------------------------
 
   Result<void> recover();
+  [[nodiscard]] std::uint64_t recovery_memory_bytes() const;
   [[nodiscard]] Result<void> check_files() const QUIRE_REQUIRES(mutex_);
   void add_index(JournalFile file) QUIRE_REQUIRES(mutex_);
   // Writes the slot whose turn it is, durably. REQUIRES: is_checkpointing_, or alone.

@@ -41,7 +41,7 @@ void JournalWorkload::step() {
   } else if (choice < 15) {
     commit();
   } else if (choice < 16) {
-    roll_back({random_.below(kWorkloadFiles)});
+    rollback({random_.below(kWorkloadFiles)});
   } else if (choice < 17) {
     const std::size_t file = random_.below(kWorkloadFiles);
     const std::uint64_t size = random_.below(kPagesMax * kPageBytes);
@@ -58,8 +58,8 @@ void JournalWorkload::step() {
   }
 }
 
-void JournalWorkload::roll_back(std::vector<std::size_t> files) {
-  journal_->roll_back(files).value();
+void JournalWorkload::rollback(std::vector<std::size_t> files) {
+  journal_->rollback(files).value();
   for (const std::size_t file : files) {
     now_[file] = generations_.back()[file];
   }
@@ -76,7 +76,7 @@ void JournalWorkload::write_pages() {
   }
   const std::uint64_t offset = first * kPageBytes;
   if (!journal_->file(file).write(offset, bytes)) {
-    roll_back({0, 1});  // Too much is uncommitted.
+    rollback({0, 1});  // Too much is uncommitted.
     return;
   }
   std::vector<std::byte>& content = now_[file];
@@ -113,7 +113,7 @@ void JournalWorkload::commit() {
   const bool is_committed = is_async ? journal_->commit_async(commits).value().wait().has_value()
                                      : journal_->commit(commits).has_value();
   if (!is_committed) {
-    roll_back({0, 1});
+    rollback({0, 1});
     return;
   }
   for (const std::size_t file : files) {

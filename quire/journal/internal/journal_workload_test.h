@@ -49,7 +49,7 @@ class JournalWorkload {
   void open();
   void write_pages();
   void commit();
-  void roll_back(std::vector<std::size_t> files);
+  void rollback(std::vector<std::size_t> files);
 
   Prng& random_;
   const Opener opener_;

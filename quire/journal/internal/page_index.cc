@@ -65,7 +65,7 @@ void PageIndex::commit(std::uint64_t number, const std::multiset<std::uint64_t>&
   }
 }
 
-void PageIndex::roll_back() {
+void PageIndex::rollback() {
   for (const std::uint64_t offset : uncommitted_pages_) {
     const auto found = pages_.find(offset);
     drop(found->second, found->second.begin(), found->second.begin() + 1);

@@ -68,7 +68,7 @@ class PageIndex {
   void add_resize(std::uint64_t size_bytes, std::uint64_t lsn);
   // Versions that neither the newest view nor one of these views (in order) needs are let go.
   void commit(std::uint64_t number, const std::multiset<std::uint64_t>& views);
-  void roll_back();
+  void rollback();
   [[nodiscard]] bool has_uncommitted() const noexcept {
     return !uncommitted_pages_.empty() || (!resizes_.empty() && resizes_.back().commit == 0);
   }

@@ -25,14 +25,14 @@ Replay::Replay(const Superblock& superblock, std::vector<ScannedRecord> records)
     replay(record);
   }
   for (File& file : files_) {
-    file.index.roll_back();
+    file.index.rollback();
   }
 }
 
 Replay::File& Replay::enter(std::uint32_t file, std::uint64_t transaction) {
   File& entered = files_[file];
   if (entered.transaction != transaction) {
-    entered.index.roll_back();
+    entered.index.rollback();
     entered.transaction = transaction;
   }
   return entered;
@@ -63,7 +63,7 @@ void Replay::replay(const ScannedRecord& record) {
     if (record.header.commit <= superblock_.tail_commit) {
       // In the file already, and so is what came after it up to there: the record is only here
       // because an older one is needed. Sizes that it was written for are not those of the file.
-      index.roll_back();
+      index.rollback();
     } else {
       last_commit_ = std::max(last_commit_, record.header.commit);
       index.commit(record.header.commit, {});
@@ -73,9 +73,10 @@ void Replay::replay(const ScannedRecord& record) {
   space_->release(lsn);
 }
 
-Result<RecoveryCounts> Replay::apply(Store& log, std::span<Store* const> files) const {
+Result<RecoveryCounts> Replay::apply(Store& log, std::span<Store* const> files,
+                                     std::uint64_t memory_bytes) const {
   QUIRE_CHECK_EQ(files.size(), files_.size());
-  PlanWriter writer(log, superblock_.log_bytes, superblock_.page_bytes);
+  PlanWriter writer(log, superblock_.log_bytes, superblock_.page_bytes, memory_bytes);
   for (std::size_t i = 0; i < files.size(); ++i) {
     CheckpointPlan plan = files_[i].index.plan_checkpoint(last_commit_);
     if (auto written = writer.write(*files[i], plan); !written) {

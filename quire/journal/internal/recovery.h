@@ -35,9 +35,10 @@ class Replay {
   static Result<Replay> read(Store& log, const Superblock& superblock, Verification verification);
 
   // Brings the files to the last commit. REQUIRES: as many as the superblock has, in its order.
-  // Errors: those of the stores; kCorrupt. Files may have been changed in part: try again, or
-  // restore them.
-  Result<RecoveryCounts> apply(Store& log, std::span<Store* const> files) const;
+  // `memory_bytes`: of images, at a time. Errors: those of the stores; kCorrupt. Files may have
+  // been changed in part: try again, or restore them.
+  Result<RecoveryCounts> apply(Store& log, std::span<Store* const> files,
+                               std::uint64_t memory_bytes) const;
 
   [[nodiscard]] const std::vector<ScannedRecord>& records() const noexcept { return records_; }
   [[nodiscard]] std::uint64_t last_commit() const noexcept { return last_commit_; }

@@ -85,7 +85,7 @@ void AreaCommit::await_commits(WakePoint& progress) noexcept {
 }
 
 void AreaCommit::drop_uncommitted() noexcept {
-  static_cast<void>(journal->roll_back({&file, 1}));  // Failed: then nothing of it is ever kept.
+  static_cast<void>(journal->rollback({&file, 1}));  // Failed: then nothing of it is ever kept.
   has_uncommitted.store(false);
 }
 

@@ -6,7 +6,7 @@
 //   is_committing    from when a commit looks at the area until the journal has answered: no write
 //                    of its granules begins. What becomes dirty after the cut belongs to the next
 //                    commit, and would slip into this one if it were spilled.
-//   is_frozen        while roll_back() drops what is in memory: nothing is filled or let in either
+//   is_frozen        while rollback() drops what is in memory: nothing is filled or let in either
 //   gate             shut from the cut until its last image is taken: who pins for storing waits.
 //                    Somebody who holds such a pin can store unseen, so a cut is refused meanwhile.
 //   has_uncommitted  the journal has changes of this area that no commit has taken: a spilled

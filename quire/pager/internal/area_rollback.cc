@@ -37,7 +37,7 @@ class Frozen {
 
 }  // namespace
 
-Result<void> AreaState::roll_back() {
+Result<void> AreaState::rollback() {
   commit()->await_commits(core->written);
   const Frozen frozen(*this);
   if (is_pinned_from(0)) {
@@ -45,7 +45,7 @@ Result<void> AreaState::roll_back() {
   }
   QUIRE_TRY(drop_changes());
   const std::size_t file = commit()->file;
-  QUIRE_TRY(commit()->journal->roll_back({&file, 1}));
+  QUIRE_TRY(commit()->journal->rollback({&file, 1}));
   commit()->has_uncommitted.store(false);
   return adopt_store_size();
 }

@@ -140,7 +140,7 @@ class AreaState {
   [[nodiscard]] Result<void> resize(std::uint64_t size_bytes);
   // Back to the journal's last commit, size included. REQUIRES: as resize(); commit(); nobody uses
   // the bytes. Errors: kFailed when something is pinned: nothing has happened then.
-  [[nodiscard]] Result<void> roll_back();
+  [[nodiscard]] Result<void> rollback();
   // Drops everything; see the header. Idempotent.
   void shut_down() noexcept;
 

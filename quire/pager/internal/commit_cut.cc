@@ -23,35 +23,53 @@ constexpr std::uint32_t kKeptFor = 4;
 // --- The cut ------------------------------------------------------------------------------------
 
 bool CommitCut::begin(std::span<AreaState* const> areas) {
-  QUIRE_CHECK(areas_.empty() && aside_.empty());
+  QUIRE_CHECK(areas_.empty() && runs_.empty() && aside_.empty());
   areas_.assign(areas.begin(), areas.end());
   left_ = 0;
   at_ = 0;
-  cursor_ = 0;
-  return std::ranges::all_of(areas_, [this](AreaState* area) { return sweep(*area); });
+  bool is_protected = true;
+  for (std::size_t number = 0; number < areas_.size() && is_protected; ++number) {
+    is_protected = sweep(number);
+  }
+  cursor_ = runs_.empty() ? 0 : runs_.front().span.first;
+  return is_protected;
 }
 
-bool CommitCut::sweep(AreaState& area) {
-  const std::uint64_t end = area.granule_count();
-  GranuleSpan run;
+bool CommitCut::sweep(std::size_t number) {
+  AreaState& area = *areas_[number];
+  GranuleSpan stretch;
   bool is_protected = true;
   area.store_runs.note_commit();
-  for (std::uint64_t i = area.table.next_in_use(0); i < end; i = area.table.next_in_use(i)) {
-    if (area.table.dirty_in_leaf(i) == 0) {
-      i = (i / GranuleTable::kLeafGranules + 1) * GranuleTable::kLeafGranules;
-      continue;
-    }
-    if (area.table.begin_cut(i)) {
-      ++left_;
-      if (run.count == 0 || i - run.end() > kBridgedMax) {
-        is_protected = protect(area, run) && is_protected;
-        run = {i, 0};
+  for (std::uint64_t leaf = area.table.next_in_use(0); leaf < area.granule_count();) {
+    const std::uint64_t end =
+        (leaf / GranuleTable::kLeafGranules + 1) * GranuleTable::kLeafGranules;
+    // Counted anew when all are found: what was in the leaf before the cut must not be missed.
+    std::uint32_t found = 0;
+    std::uint32_t dirty = area.table.dirty_in_leaf(leaf);
+    for (std::uint64_t i = leaf; i < std::min(end, area.granule_count()) && found < dirty; ++i) {
+      if (!area.table.begin_cut(i)) {
+        continue;
       }
-      run.count = i + 1 - run.first;
+      add(number, i);
+      if (stretch.count == 0 || i - stretch.end() > kBridgedMax) {
+        is_protected = protect(area, stretch) && is_protected;
+        stretch = {i, 0};
+      }
+      stretch.count = i + 1 - stretch.first;
+      dirty = ++found < dirty ? dirty : area.table.dirty_in_leaf(leaf);
     }
-    ++i;
+    leaf = area.table.next_in_use(end);
   }
-  return protect(area, run) && is_protected;
+  return protect(area, stretch) && is_protected;
+}
+
+void CommitCut::add(std::size_t number, std::uint64_t index) {
+  ++left_;
+  if (!runs_.empty() && runs_.back().area == number && runs_.back().span.end() == index) {
+    ++runs_.back().span.count;
+  } else {
+    runs_.push_back({.area = number, .span = {index, 1}});
+  }
 }
 
 bool CommitCut::protect(AreaState& area, GranuleSpan run) {
@@ -69,61 +87,47 @@ bool CommitCut::protect(AreaState& area, GranuleSpan run) {
   return is_protected;
 }
 
-std::uint64_t CommitCut::next_writing(const AreaState& area, std::uint64_t from) {
-  const std::uint64_t end = area.granule_count();
-  for (std::uint64_t i = area.table.next_in_use(from); i < end; i = area.table.next_in_use(i)) {
-    if (area.table.dirty_in_leaf(i) == 0) {
-      i = (i / GranuleTable::kLeafGranules + 1) * GranuleTable::kLeafGranules;
-    } else if (area.table.word(i).state() == GranuleState::kWriting) {
-      return i;
-    } else {
-      ++i;
-    }
-  }
-  return end;
-}
-
 // --- Images -------------------------------------------------------------------------------------
 
 std::optional<std::uint64_t> CommitCut::take(std::span<std::byte> window,
                                              std::span<std::vector<PageImages>> images) {
   std::uint64_t used_bytes = 0;
   while (left_ > 0) {
-    QUIRE_CHECK_LT(at_, areas_.size());
-    AreaState& area = *areas_[at_];
-    const std::uint64_t first = next_writing(area, cursor_);
-    if (first >= area.granule_count()) {
-      ++at_;
-      cursor_ = 0;
-      continue;
-    }
+    QUIRE_CHECK_LT(at_, runs_.size());
+    const Run& run = runs_[at_];
+    AreaState& area = *areas_[run.area];
     const std::uint64_t most = (window.size() - used_bytes) >> area.granule.shift();
     if (most == 0) {
       break;
     }
-    const GranuleSpan run = run_at(area, first, most);
-    const std::uint64_t bytes = run.count << area.granule.shift();
-    if (!copy(area, run, window.subspan(used_bytes, bytes), images[at_])) {
+    const GranuleSpan span = next_span(area, most);
+    const std::uint64_t bytes = span.count << area.granule.shift();
+    if (!copy(area, span, window.subspan(used_bytes, bytes), images[run.area])) {
       return std::nullopt;
     }
     used_bytes += bytes;
-    left_ -= run.count;
-    cursor_ = run.end();
+    left_ -= span.count;
+    cursor_ = span.end();
+    if (cursor_ == run.span.end() && ++at_ < runs_.size()) {
+      cursor_ = runs_[at_].span.first;
+    }
   }
   return used_bytes;
 }
 
-// Neighbours that one copy brings; or one that lies aside.
-GranuleSpan CommitCut::run_at(const AreaState& area, std::uint64_t first,
-                              std::uint64_t count_max) const {
-  GranuleSpan run{first, 1};
-  const std::uint64_t end = area.granule_count();
-  while (run.count < count_max && run.end() < end && !aside_.contains(area.page_id(first)) &&
-         area.table.word(run.end()).state() == GranuleState::kWriting &&
-         !aside_.contains(area.page_id(run.end()))) {
-    ++run.count;
+// Neighbours that are not aside; or one that is.
+GranuleSpan CommitCut::next_span(const AreaState& area, std::uint64_t count_max) const {
+  GranuleSpan span{cursor_, 1};
+  const std::uint64_t end = std::min(runs_[at_].span.end(), cursor_ + count_max);
+  if (aside_.empty()) {
+    span.count = end - cursor_;
+    return span;
   }
-  return run;
+  while (span.end() < end && !aside_.contains(area.page_id(cursor_)) &&
+         !aside_.contains(area.page_id(span.end()))) {
+    ++span.count;
+  }
+  return span;
 }
 
 // The rest of the journal's last page, past the store's end, is zeros, whatever was stored there.
@@ -161,7 +165,8 @@ bool CommitCut::has_image(const AreaState& area, std::uint64_t index) const {
     return true;
   }
   const auto number = static_cast<std::size_t>(mine - areas_.begin());
-  return number < at_ || (number == at_ && index < cursor_) || aside_.contains(area.page_id(index));
+  const std::size_t at = runs_[at_].area;
+  return number < at || (number == at && index < cursor_) || aside_.contains(area.page_id(index));
 }
 
 bool CommitCut::take_aside(AreaState& area, std::uint64_t index) {
@@ -200,17 +205,8 @@ std::span<std::byte> CommitCut::take_place() {
 // --- The end ------------------------------------------------------------------------------------
 
 void CommitCut::finish(bool was_written) {
-  for (AreaState* const area : areas_) {
-    std::uint64_t i = 0;
-    while ((i = next_writing(*area, i)) < area->granule_count()) {
-      GranuleSpan run{i, 1};
-      while (run.end() < area->granule_count() &&
-             area->table.word(run.end()).state() == GranuleState::kWriting) {
-        ++run.count;
-      }
-      end_run(*area, run, was_written);
-      i = run.end();
-    }
+  for (const Run& run : runs_) {
+    end_run(*areas_[run.area], run.span, was_written);
   }
   for (const std::uint32_t slot : slots_) {
     core_.demand->give_back(slot);
@@ -218,6 +214,7 @@ void CommitCut::finish(bool was_written) {
   slots_.clear();
   aside_.clear();
   areas_.clear();
+  runs_.clear();
   left_ = 0;
 }
 

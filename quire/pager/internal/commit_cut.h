@@ -25,7 +25,10 @@
 //                reached, and those aside, have one.
 // Thread-safety: the service thread only. REQUIRES throughout: the areas are committing, their
 //                gates shut until left() is 0.
-// Cost:          one copy of each granule; one more of those aside.
+// Cost:          one copy of each granule; one more of those aside. begin() looks at the granules
+// of
+//                leaves that have dirty ones, up to the last of these; the rest goes by what it
+//                found.
 #pragma once
 
 #include <cstddef>
@@ -59,12 +62,17 @@ class CommitCut {
   void finish(bool was_written);
 
  private:
-  [[nodiscard]] bool sweep(AreaState& area);
+  // Neighbours in the cut.
+  struct Run {
+    std::size_t area = 0;  // Its number.
+    GranuleSpan span;
+  };
+
+  [[nodiscard]] bool sweep(std::size_t number);
+  void add(std::size_t number, std::uint64_t index);
   [[nodiscard]] bool protect(AreaState& area, GranuleSpan run);
-  // The first granule from there on that is in kWriting; granule_count() when there is none.
-  [[nodiscard]] static std::uint64_t next_writing(const AreaState& area, std::uint64_t from);
-  [[nodiscard]] GranuleSpan run_at(const AreaState& area, std::uint64_t first,
-                                   std::uint64_t count_max) const;
+  // What one copy brings, of the run at which images are taken.
+  [[nodiscard]] GranuleSpan next_span(const AreaState& area, std::uint64_t count_max) const;
   [[nodiscard]] bool copy(AreaState& area, GranuleSpan run, std::span<std::byte> into,
                           std::vector<PageImages>& images) const;
   [[nodiscard]] bool has_image(const AreaState& area, std::uint64_t index) const;
@@ -74,9 +82,10 @@ class CommitCut {
 
   PagerCore& core_;
   std::vector<AreaState*> areas_;
+  std::vector<Run> runs_;  // In the order of areas and granules.
   std::uint64_t left_ = 0;
-  std::size_t at_ = 0;        // Images are taken up to this area ...
-  std::uint64_t cursor_ = 0;  // ... and this granule of it.
+  std::size_t at_ = 0;        // Images are taken up to this run ...
+  std::uint64_t cursor_ = 0;  // ... and this granule of its area.
   std::unordered_map<PageId, std::span<const std::byte>> aside_;
   std::vector<std::uint32_t> slots_;  // Demand buffers that hold them ...
   std::uint64_t last_slot_used_bytes_ = 0;

@@ -156,7 +156,7 @@ Result<std::uint64_t> TrackedState::write(const Job& job) {
   Result<std::uint64_t> number = journal_->commit({&part, 1});
   if (!number && job.has_cut) {
     constexpr std::size_t kFile = 0;
-    static_cast<void>(journal_->roll_back({&kFile, 1}));  // If it fails, then for good.
+    static_cast<void>(journal_->rollback({&kFile, 1}));  // If it fails, then for good.
   }
   return number;
 }

@@ -52,7 +52,7 @@ class TrackedState {
   Result<CommitReceipt> commit();
   Result<Ticket> commit_async();
   Result<void> checkpoint() { return journal_->checkpoint(); }
-  Result<void> roll_back();
+  Result<void> rollback();
   Result<void> resize(std::uint64_t size_bytes);
   Result<void> close();
   [[nodiscard]] Result<void> check() const;

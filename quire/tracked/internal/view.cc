@@ -75,7 +75,7 @@ Result<void> TrackedState::resize(std::uint64_t size_bytes) {
   return {};
 }
 
-Result<void> TrackedState::roll_back() {
+Result<void> TrackedState::rollback() {
   const MutexLock operation(operation_);
   QUIRE_TRY(require_owner("rollback"));
   await_idle();

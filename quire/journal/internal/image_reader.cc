@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quire/journal/internal/image_reader.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "quire/base/check.h"
+
+namespace quire::internal {
+
+ImageReader::ImageReader(Store& log, std::uint64_t log_bytes, std::uint64_t page_bytes,
+                         Transfers& transfers)
+    : log_(log),
+      log_bytes_(log_bytes),
+      page_bytes_(page_bytes),
+      transfers_(transfers),
+      memory_(kReadsMax * kReadBytes),
+      reads_(kReadsMax) {
+  for (std::size_t i = 0; i < reads_.size(); ++i) {
+    reads_[i].block = {memory_.begin() + i * kReadBytes, kReadBytes};
+    free_.push_back(&reads_[i]);
+  }
+}
+
+std::size_t ImageReader::count_together(std::span<const WantedImage> images) const {
+  const std::uint64_t first = place_of(images[0]);
+  std::uint64_t end = first + page_bytes_;
+  std::size_t count = 1;
+  for (; count < images.size(); ++count) {
+    const std::uint64_t place = place_of(images[count]);
+    // Behind the end of the circle places begin anew.
+    if (place < end || place > end + kGapBytesMax || place + page_bytes_ > first + kReadBytes) {
+      break;
+    }
+    end = place + page_bytes_;
+  }
+  return count;
+}
+
+Result<void> ImageReader::read(std::span<WantedImage> wanted) {
+  std::ranges::sort(wanted, {}, [](const WantedImage& one) { return one.image.position; });
+  error_.reset();
+  for (std::span<const WantedImage> left = wanted; !left.empty() && !error_;) {
+    const std::size_t count = count_together(left);
+    begin(left.first(count));
+    left = left.subspan(count);
+  }
+  transfers_.drain();
+  QUIRE_CHECK_EQ(free_.size(), reads_.size());
+  return error_ ? Result<void>(fail(*error_)) : Result<void>();
+}
+
+void ImageReader::begin(std::span<const WantedImage> images) {
+  while (free_.empty()) {
+    transfers_.wait();
+  }
+  Read& read = *free_.back();
+  free_.pop_back();
+  const std::uint64_t offset_bytes = place_of(images.front());
+  const std::uint64_t length_bytes = place_of(images.back()) + page_bytes_ - offset_bytes;
+  read.images = images;
+  read.request = {.store = &log_,
+                  .operation = IoOperation::kRead,
+                  .offset_bytes = offset_bytes,
+                  .memory = images.size() == 1 ? std::span(images[0].into, page_bytes_)
+                                               : read.block.first(length_bytes),
+                  .on_done =
+                      [](IoRequest& request) {
+                        auto* const reader = static_cast<ImageReader*>(request.context);
+                        // The request is a read's first member.
+                        reader->finish(*reinterpret_cast<Read*>(&request));
+                      },
+                  .context = this};
+  ++stats_.reads;
+  stats_.bytes += length_bytes;
+  transfers_.begin(read.request);
+}
+
+void ImageReader::finish(Read& read) {
+  if (const Result<void> taken = take(read); !taken && !error_) {
+    error_ = taken.error();
+  }
+  free_.push_back(&read);
+}
+
+Result<void> ImageReader::take(const Read& read) const {
+  if (QUIRE_TRY(read.request.result()) < read.request.memory.size()) {
+    return fail(make_error(Errc::kTruncated, "read journal", log_.name(), "it became shorter"));
+  }
+  for (const WantedImage& wanted : read.images) {
+    const std::uint64_t place = place_of(wanted);
+    const auto image = read.request.memory.subspan(place - read.request.offset_bytes, page_bytes_);
+    if (checksum_of(image) != wanted.image.checksum) {
+      return fail(make_error(Errc::kCorrupt, "read journal",
+                             log_.name() + ", " + describe(ByteRange{place, page_bytes_}),
+                             "the checksum of a committed page is wrong",
+                             "restore the journal and its files from a copy"));
+    }
+    if (image.data() != wanted.into) {
+      std::memcpy(wanted.into, image.data(), image.size());
+    }
+  }
+  return {};
+}
+
+}  // namespace quire::internal

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// image_reader: many images of the log, into memory, each compared with its checksum.
+//
+//   log     [head][p][p][p][head][p][p]....................................[p]
+//           '------ near: one read ---'                                     alone: straight
+//   memory  [p]   [p]   [p]   [p] ...    wherever each is wanted            to its place
+//
+// A device answers few large requests sooner than many small ones: what lies between two images is
+// read along where that is little, and many reads are under way at a time.
+//
+// Thread-safety: one thread at a time.
+// Blocks:        for the reads.
+// Cost:          kReadsMax * kReadBytes of memory; what is read along is copied past.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "quire/base/result.h"
+#include "quire/base/units.h"
+#include "quire/io/records.h"
+#include "quire/io/store.h"
+#include "quire/journal/internal/page_index.h"
+#include "quire/journal/internal/transfers.h"
+
+namespace quire::internal {
+
+struct WantedImage {
+  ImagePlace image;
+  std::byte* into = nullptr;  // A page.
+};
+
+struct ImageReaderStats {
+  std::uint64_t reads = 0;
+  std::uint64_t bytes = 0;  // With what was read along.
+};
+
+class ImageReader {
+ public:
+  static constexpr std::size_t kReadsMax = Transfers::kUnderWayMax;
+  static constexpr std::uint64_t kReadBytes = 64_KiB;
+  // What a device reads in about the time that a request of its own would take.
+  static constexpr std::uint64_t kGapBytesMax = 16_KiB;
+  static_assert(kReadBytes >= kJournalPageBytesMax);
+
+  ImageReader(Store& log, std::uint64_t log_bytes, std::uint64_t page_bytes, Transfers& transfers);
+  ImageReader(const ImageReader&) = delete;
+  ImageReader& operator=(const ImageReader&) = delete;
+
+  // Sorts what is wanted. Errors: those of the log; kCorrupt, kTruncated. Memory may be filled in
+  // part then; nothing is under way any more.
+  Result<void> read(std::span<WantedImage> wanted);
+  [[nodiscard]] const ImageReaderStats& stats() const noexcept { return stats_; }
+
+ private:
+  struct Read {
+    IoRequest request;
+    std::span<const WantedImage> images;  // In the order of the log.
+    std::span<std::byte> block;           // Of more than one.
+  };
+
+  // How many of the images, from the first, one read takes.
+  [[nodiscard]] std::size_t count_together(std::span<const WantedImage> images) const;
+  [[nodiscard]] std::uint64_t place_of(const WantedImage& image) const noexcept {
+    return kCircleOffsetBytes + image.image.position % log_bytes_;
+  }
+  void begin(std::span<const WantedImage> images);
+  void finish(Read& read);
+  [[nodiscard]] Result<void> take(const Read& read) const;
+
+  Store& log_;
+  const std::uint64_t log_bytes_;
+  const std::uint64_t page_bytes_;
+  Transfers& transfers_;
+  RecordBuffer memory_;
+  std::vector<Read> reads_;
+  std::vector<Read*> free_;
+  std::optional<Error> error_;  // The first.
+  ImageReaderStats stats_;
+};
+
+}  // namespace quire::internal
