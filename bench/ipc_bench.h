@@ -31,7 +31,7 @@ void stay_on_processor(unsigned number);
 [[nodiscard]] nlohmann::json measure_sync(const IpcBenchOptions& options);
 void print_sync(const nlohmann::json& found);
 
-// An uncontended lock.
+// A lock, uncontended and among several processes.
 [[nodiscard]] nlohmann::json measure_locks(const IpcBenchOptions& options);
 void print_locks(const nlohmann::json& found);
 

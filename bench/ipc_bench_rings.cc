@@ -68,34 +68,20 @@ ipc::Layout layout_of() {
   return layout;
 }
 
-// A ring of ours. Spinning: both sides try again and again. Otherwise they wait as users do.
-template <typename Ring, bool kSpins>
+// A ring of ours, one message at a time, as users wait: for ever, spinning or going to sleep.
+template <typename Ring, ipc::WaitPolicy kPolicy>
 class OurRing {
  public:
   struct Writer {
     ipc::Segment segment;
     typename Ring::Writer ring;
     void send(const Message& message) {
-      if constexpr (kSpins) {
-        while (!ring.try_push(message)) {
-          sys::pause_processor();
-        }
-      } else {
-        QUIRE_CHECK(ring.push(message).has_value());
-      }
+      QUIRE_CHECK(ring.push(message, {.policy = kPolicy}).has_value());
     }
   };
   struct Reader {
     typename Ring::Reader ring;
-    void receive(Message& message) {
-      if constexpr (kSpins) {
-        while (!ring.try_pop(message)) {
-          sys::pause_processor();
-        }
-      } else {
-        message = ring.pop().value();
-      }
-    }
+    void receive(Message& message) { message = ring.pop({.policy = kPolicy}).value(); }
   };
   // The child of a fork is a participant of its own.
   Writer writer() {
@@ -302,8 +288,9 @@ Samples best_of(const std::vector<Racer>& racers, std::size_t first) {
   return best;
 }
 
-using OurSpsc = ipc::SpscRing<Message>;
-using OurMpsc = ipc::MpscRing<Message>;
+using SpinningRing = OurRing<ipc::SpscRing<Message>, ipc::WaitPolicy::kSpin>;
+using SleepyRing = OurRing<ipc::SpscRing<Message>, ipc::WaitPolicy::kSpinThenSleep>;
+using CrowdedRing = OurRing<ipc::MpscRing<Message>, ipc::WaitPolicy::kSpinThenSleep>;
 
 void add_others(std::vector<Racer>& racers, unsigned writers, std::uint64_t messages) {
   racers.push_back(racer_of<Descriptors<KernelWay::kPipe>>("pipe", writers, messages));
@@ -316,9 +303,9 @@ nlohmann::json measure_one_writer(const IpcBenchOptions& options) {
   // Ours and boost's take a few nanoseconds each, the others some microseconds.
   const std::uint64_t many = options.times(4'000'000);
   std::vector<Racer> racers;
-  racers.push_back(racer_of<OurRing<OurSpsc, true>>("quire, spinning", 1, many));
+  racers.push_back(racer_of<SpinningRing>("quire, spinning", 1, many));
   racers.push_back(racer_of<BoostSpsc>("boost spsc_queue", 1, many));
-  racers.push_back(racer_of<OurRing<OurSpsc, false>>("quire, may sleep", 1, many));
+  racers.push_back(racer_of<SleepyRing>("quire, may sleep", 1, many));
   add_others(racers, 1, options.times(100'000));
   run_races(racers, options.rounds, [] {});
   const Samples best = best_of(racers, 3);
@@ -332,8 +319,7 @@ nlohmann::json measure_one_writer(const IpcBenchOptions& options) {
 
 nlohmann::json measure_many_writers(const IpcBenchOptions& options) {
   std::vector<Racer> racers;
-  racers.push_back(
-      racer_of<OurRing<OurMpsc, false>>("quire", kManyWriters, options.times(1'000'000)));
+  racers.push_back(racer_of<CrowdedRing>("quire", kManyWriters, options.times(1'000'000)));
   add_others(racers, kManyWriters, options.times(100'000));
   run_races(racers, options.rounds, [] {});
   return {

@@ -167,69 +167,80 @@ struct Pipes {
   std::array<std::array<int, 2>, 2> pipes{};
 };
 
-// Two rings in a segment, which each process opens for itself.
-struct Rings {
+// One direction: a ring.
+struct RingDirection {
   using Ring = ipc::SpscRing<std::uint64_t>;
-  struct Side {
-    ipc::Segment segment;
+  struct Out {
     Ring::Writer writer;
-    Ring::Reader reader;
-    ipc::WaitOptions options;
-    void send(std::uint32_t number) { writer.push(number, options).value(); }
-    void await(std::uint32_t number) { QUIRE_CHECK_EQ(reader.pop(options).value(), number); }
-  };
-
-  explicit Rings(ipc::WaitPolicy wait_policy) : policy(wait_policy) {
-    for (const std::string& name : names) {
-      layout.add(Ring::object(name, {.capacity = 64, .type = "number"}));
+    void send(std::uint32_t number, const ipc::WaitOptions& options) {
+      writer.push(number, options).value();
     }
-    memory.emplace(ipc::Segment::make_anonymous(layout).value());
+  };
+  struct In {
+    Ring::Reader reader;
+    void await(std::uint32_t number, const ipc::WaitOptions& options) {
+      QUIRE_CHECK_EQ(reader.pop(options).value(), number);
+    }
+  };
+  static ipc::ObjectSpec object(const std::string& name) {
+    return Ring::object(name, {.capacity = 64, .type = "number"});
   }
-  Side side(unsigned out) {
-    ipc::Segment segment =
-        ipc::Segment::adopt(sys::duplicate(memory->descriptor()).value(), layout).value();
-    Ring::Writer writer = Ring::writer(segment, names[out]).value();
-    Ring::Reader reader = Ring::reader(segment, names[1 - out]).value();
-    return {.segment = std::move(segment),
-            .writer = std::move(writer),
-            .reader = std::move(reader),
-            .options = {.policy = policy}};
+  static Out out(const ipc::Segment& segment, const std::string& name) {
+    return {Ring::writer(segment, name).value()};
   }
-
-  ipc::WaitPolicy policy;
-  std::array<std::string, 2> names{"there", "back"};
-  ipc::Layout layout;
-  std::optional<ipc::Segment> memory;
+  static In in(const ipc::Segment& segment, const std::string& name) {
+    return {Ring::reader(segment, name).value()};
+  }
 };
 
-// Two events, reset by who waited.
-struct Events {
+// One direction: an event, reset by who waited.
+struct EventDirection {
+  struct Out {
+    ipc::Event event;
+    void send(std::uint32_t, const ipc::WaitOptions&) { event.set(); }
+  };
+  struct In {
+    ipc::Event event;
+    void await(std::uint32_t, const ipc::WaitOptions& options) {
+      QUIRE_CHECK(event.wait(options));
+      event.reset();
+    }
+  };
+  static ipc::ObjectSpec object(const std::string& name) { return ipc::Event::object(name); }
+  static Out out(const ipc::Segment& segment, const std::string& name) {
+    return {ipc::Event::open(segment, name).value()};
+  }
+  static In in(const ipc::Segment& segment, const std::string& name) {
+    return {ipc::Event::open(segment, name).value()};
+  }
+};
+
+// Two of them in a segment, which each process opens for itself.
+template <typename Direction>
+struct BothDirections {
   struct Side {
     ipc::Segment segment;
-    ipc::Event out;
-    ipc::Event in;
+    typename Direction::Out out;
+    typename Direction::In in;
     ipc::WaitOptions options;
-    void send(std::uint32_t) { out.set(); }
-    void await(std::uint32_t) {
-      QUIRE_CHECK(in.wait(options));
-      in.reset();
-    }
+    void send(std::uint32_t number) { out.send(number, options); }
+    void await(std::uint32_t number) { in.await(number, options); }
   };
 
-  explicit Events(ipc::WaitPolicy wait_policy) : policy(wait_policy) {
+  explicit BothDirections(ipc::WaitPolicy wait_policy) : policy(wait_policy) {
     for (const std::string& name : names) {
-      layout.add(ipc::Event::object(name));
+      layout.add(Direction::object(name));
     }
     memory.emplace(ipc::Segment::make_anonymous(layout).value());
   }
   Side side(unsigned out) {
     ipc::Segment segment =
         ipc::Segment::adopt(sys::duplicate(memory->descriptor()).value(), layout).value();
-    ipc::Event sent = ipc::Event::open(segment, names[out]).value();
-    ipc::Event received = ipc::Event::open(segment, names[1 - out]).value();
+    typename Direction::Out sends = Direction::out(segment, names[out]);
+    typename Direction::In receives = Direction::in(segment, names[1 - out]);
     return {.segment = std::move(segment),
-            .out = std::move(sent),
-            .in = std::move(received),
+            .out = std::move(sends),
+            .in = std::move(receives),
             .options = {.policy = policy}};
   }
 
@@ -238,6 +249,8 @@ struct Events {
   ipc::Layout layout;
   std::optional<ipc::Segment> memory;
 };
+using Rings = BothDirections<RingDirection>;
+using Events = BothDirections<EventDirection>;
 
 // --- Round trips ---------------------------------------------------------------------------------
 
@@ -378,9 +391,11 @@ nlohmann::json measure_sleeping(const IpcBenchOptions& options) {
       trip_racer<Rings>("quire ring, spins first", plan, ipc::WaitPolicy::kSpinThenSleep));
   nlohmann::json found{{"ways", race(racers, options.rounds)}};
   const Samples& ring = racers[0].rates;
-  found["figures"] = {figure_of("ring / bare futex", ratio(ring, racers[2].rates), 0.85),
-                      figure_of("ring / eventfd", ratio(ring, racers[3].rates), 1.0),
-                      figure_of("ring / pipe", ratio(ring, racers[4].rates), 1.0)};
+  found["figures"] = {
+      figure_of("ring / bare futex", ratio(ring, racers[2].rates), 0.85),
+      figure_of("ring / eventfd", ratio(ring, racers[3].rates), 1.0),
+      figure_of("ring / pipe", ratio(ring, racers[4].rates), 1.0),
+      figure_of("ring, spins first / eventfd", ratio(racers[5].rates, racers[3].rates), 1.0)};
   return found;
 }
 

@@ -49,6 +49,7 @@
 #include "quire/ipc/core/mpsc_control.h"
 #include "quire/ipc/core/mpsc_handles.h"
 #include "quire/ipc/core/mpsc_records.h"
+#include "quire/ipc/core/pace.h"
 #include "quire/ipc/core/peers.h"
 #include "quire/ipc/core/ring_spec.h"
 #include "quire/ipc/core/role.h"

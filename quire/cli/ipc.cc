@@ -32,6 +32,7 @@ struct IpcArguments {
   std::string directory;
   bool stale = false;
   bool force = false;
+  bool no_pin = false;
   double interval_s = kIntervalDefaultS;
   std::uint64_t rounds = 0;  // 0: until Ctrl-C.
   std::optional<double> seconds;
@@ -104,24 +105,45 @@ ExitCode stat(Session& session, const IpcArguments& given) {
   return code_of(session);
 }
 
-ExitCode watch(Session& session, const IpcArguments& given) {
-  if (session.is_json()) {
-    return session.wrong_use("watch is for people; for a series call 'quire ipc stat --json'");
+// One document, on one line: the segments as `stat` shows them.
+void write_look(Session& session, const std::vector<ipc::SegmentInfo>& segments, double seconds) {
+  JsonWriter json(session.output());
+  json.set_shape(JsonShape::kOneLine);
+  json.begin_object();
+  json.member("elapsed_s", seconds);
+  json.key("segments").begin_array();
+  for (const ipc::SegmentInfo& info : segments) {
+    json.begin_object();
+    write_segment(json, info);
+    json.end_object();
   }
+  json.close_to(0);
+}
+
+void show_look(Session& session, const std::vector<ipc::SegmentInfo>& segments,
+               const Counts& before, double seconds) {
+  if (session.is_json()) {
+    write_look(session, segments, seconds);
+  } else {
+    session.measure_terminal();
+    if (session.is_output_terminal()) {
+      session.print("\x1b[H\x1b[2J");
+    }
+    session.output().write(watch_text(session, segments, before, seconds));
+  }
+  static_cast<void>(session.output().flush());
+}
+
+ExitCode watch(Session& session, const IpcArguments& given) {
   const auto interval =
       std::chrono::milliseconds(static_cast<std::int64_t>(given.interval_s * 1e3));
   Counts before;
   auto last = std::chrono::steady_clock::now();
   for (std::uint64_t round = 1;; ++round) {
-    session.measure_terminal();
     const std::vector<ipc::SegmentInfo> segments = look_at(session, given);
     const auto now = std::chrono::steady_clock::now();
     const double seconds = round == 1 ? 0 : std::chrono::duration<double>(now - last).count();
-    if (session.is_output_terminal()) {
-      session.print("\x1b[H\x1b[2J");
-    }
-    session.output().write(watch_text(session, segments, before, seconds));
-    static_cast<void>(session.output().flush());
+    show_look(session, segments, before, seconds);
     before = counts_of(segments);
     last = now;
     if (round == given.rounds || session.error_count() > 0 ||
@@ -184,7 +206,7 @@ ExitCode bench(Session& session, const IpcArguments& given) {
   if (!given.names.empty()) {
     return session.wrong_use("bench measures everything: it takes no NAME");
   }
-  return measure_ipc(session, given.seconds);
+  return measure_ipc(session, given.seconds, !given.no_pin);
 }
 
 struct Action {
@@ -209,7 +231,9 @@ ExitCode run_ipc(Session& session, const IpcArguments& given) {
                                  : "there is no action '" + session.name(given.action) +
                                        "': it is one of " + names);
   }
-  if (session.is_json() && action->run != watch) {
+  if (session.is_json() && action->run == watch) {
+    session.begin_series();
+  } else if (session.is_json()) {
     const auto directory =
         given.directory.empty() ? ipc::runtime_directory() : Result<std::string>(given.directory);
     session.json().member("action", given.action);
@@ -241,12 +265,14 @@ void add_ipc(CLI::App& app, Session& session) {
   verb.add_option("--interval", given->interval_s, "watch: seconds between two looks (1)")
       ->option_text("SECONDS")
       ->check(CLI::Range(0.01, 86400.0));
-  verb.add_option("--rounds", given->rounds, "watch: how many looks; else until Ctrl-C")
+  verb.add_option("--rounds", given->rounds,
+                  "watch: how many looks; else until Ctrl-C. With --json each is a line")
       ->option_text("N")
       ->check(CLI::PositiveNumber);
   verb.add_option("--seconds", given->seconds, "bench, chaos: how long (20, 10)")
       ->option_text("SECONDS")
       ->check(CLI::Range(0.01, 1e6));
+  verb.add_flag("--no-pin", given->no_pin, "bench: bind no process to a processor");
   verb.add_option("--seed", given->seed, "chaos: draw the same misfortunes again")
       ->option_text("N");
 }

@@ -123,29 +123,34 @@ void write_questions(JsonWriter& json, const std::vector<BenchQuestion>& questio
   json.end_array();
 }
 
-Result<std::vector<BenchQuestion>> run(Session& session, double seconds) {
+Result<std::vector<BenchQuestion>> run(Session& session, double seconds, bool pins) {
   ProgressLine progress(session, "bench");
-  return run_ipc_bench({.seconds = seconds, .go_on = [&](double share, const std::string& doing) {
-                          progress.update(
-                              {.done = share, .left_s = (1 - share) * seconds, .doing = doing});
-                          return !session.stop_requested();
-                        }});
+  return run_ipc_bench(
+      {.seconds = seconds, .pins = pins, .go_on = [&](double share, const std::string& doing) {
+         progress.update({.done = share, .left_s = (1 - share) * seconds, .doing = doing});
+         return !session.stop_requested();
+       }});
 }
 
 }  // namespace
 
-ExitCode measure_ipc(Session& session, std::optional<double> seconds) {
-  const auto questions = run(session, seconds.value_or(kSecondsDefault));
+ExitCode measure_ipc(Session& session, std::optional<double> seconds, bool pins) {
+  const auto questions = run(session, seconds.value_or(kSecondsDefault), pins);
   if (!questions) {
     session.report(questions.error());
     return ExitCode::kFailed;
   }
   if (session.is_json()) {
+    session.json().member("pinned", pins);
     write_questions(session.json(), *questions);
   } else {
     for (const BenchQuestion& question : *questions) {
       print_question(session, question);
     }
+    session.print("{}\n",
+                  pins ? "Of two processes that talk, each stayed on a processor of its own; "
+                         "--no-pin lets them move."
+                       : "The kernel moved processes between processors as it liked.");
   }
   return session.stop_requested() ? ExitCode::kFailed : ExitCode::kDone;
 }

@@ -12,6 +12,6 @@
 
 namespace quire::cli {
 
-[[nodiscard]] ExitCode measure_ipc(Session& session, std::optional<double> seconds);
+[[nodiscard]] ExitCode measure_ipc(Session& session, std::optional<double> seconds, bool pins);
 
 }  // namespace quire::cli

@@ -16,6 +16,7 @@
 #include "quire/ipc/segment.h"
 #include "quire/sys/child.h"
 #include "quire/sys/futex.h"
+#include "quire/sys/process.h"
 
 namespace quire::cli {
 namespace {
@@ -70,7 +71,7 @@ int run_job(void* argument) {
 
 class Bench {
  public:
-  explicit Bench(double slice_s) : slice_s_(slice_s) {}
+  Bench(double slice_s, bool pins) : slice_s_(slice_s), pins_(pins) {}
 
   Result<void> prepare() {
     ipc::Layout layout;
@@ -84,14 +85,17 @@ class Bench {
   // Messages of `message_bytes` from writers to a reader.
   Result<Answer> one_way(const MakeWay& make, std::size_t message_bytes, unsigned writers) {
     const std::shared_ptr<IpcWay> way = QUIRE_TRY(make());
-    const auto write = [way, message_bytes]() -> Result<void> {
+    const bool is_pair = writers == 1;  // Many writers share the processors with the reader.
+    const auto write = [this, way, message_bytes, is_pair]() -> Result<void> {
+      stay_apart(1, is_pair);
       QUIRE_TRY(way->open_writer());
       const std::vector<std::byte> message(message_bytes, std::byte{1});
       for (;;) {
         way->send(message);
       }
     };
-    const auto read = [this, way, message_bytes]() -> Result<void> {
+    const auto read = [this, way, message_bytes, is_pair]() -> Result<void> {
+      stay_apart(0, is_pair);
       QUIRE_TRY(way->open_reader());
       std::vector<std::byte> message(message_bytes);
       way->receive(message);  // They are at work.
@@ -104,7 +108,8 @@ class Bench {
   Result<Answer> round_trips(const MakeWay& make) {
     const std::shared_ptr<IpcWay> there = QUIRE_TRY(make());
     const std::shared_ptr<IpcWay> back = QUIRE_TRY(make());
-    const auto echo = [there, back]() -> Result<void> {
+    const auto echo = [this, there, back]() -> Result<void> {
+      stay_apart(1, true);
       QUIRE_TRY(there->open_reader());
       QUIRE_TRY(back->open_writer());
       std::array<std::byte, kBenchTripBytes> message{};
@@ -114,6 +119,7 @@ class Bench {
       }
     };
     const auto ask = [this, there, back]() -> Result<void> {
+      stay_apart(0, true);
       QUIRE_TRY(there->open_writer());
       QUIRE_TRY(back->open_reader());
       std::array<std::byte, kBenchTripBytes> message{std::byte{1}};  // An eventfd passes no zero.
@@ -144,6 +150,12 @@ class Bench {
   }
 
  private:
+  // One of two processes, each on a processor of its own. Where that is refused, they are not.
+  void stay_apart(unsigned which, bool is_pair) const noexcept {
+    if (pins_ && is_pair) {
+      static_cast<void>(sys::stay_on_processor(which));
+    }
+  }
   template <typename Turn>
   double rate_of(Turn turn) const {
     std::uint64_t count = 0;
@@ -212,6 +224,7 @@ class Bench {
   }
 
   double slice_s_;
+  bool pins_;
   std::optional<ipc::Segment> memory_;
   Answer* answer_ = nullptr;
 };
@@ -355,7 +368,7 @@ Result<std::vector<BenchQuestion>> run_ipc_bench(const BenchOptions& options) {
   for (const Plan& plan : plans) {
     slices += plan.measures.size() * plan.slices;
   }
-  Bench bench(options.seconds / static_cast<double>(slices * kRounds));
+  Bench bench(options.seconds / static_cast<double>(slices * kRounds), options.pins);
   QUIRE_TRY(bench.prepare());
   std::size_t done = 0;
   for (std::size_t round = 0; round < kRounds; ++round) {

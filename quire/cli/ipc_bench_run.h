@@ -52,6 +52,8 @@ struct BenchQuestion {
 
 struct BenchOptions {
   double seconds = 20;
+  bool pins =
+      true;  // Of two processes that talk, each stays on a processor; the same for all sides.
   std::function<bool(double share, const std::string& doing)> go_on = {};  // False: stop.
 };
 

@@ -11,7 +11,6 @@
 namespace quire::cli {
 namespace {
 
-constexpr std::size_t kLineDepthMax = 2;  // Containers whose members get lines of their own.
 constexpr std::string_view kReplacement = "\xef\xbf\xbd";  // U+FFFD
 
 void append_ascii(std::string& text, char character) {
@@ -85,7 +84,7 @@ void JsonWriter::separate() {
   if (!container.is_empty) {
     output_.write(",");
   }
-  if (open_.size() <= kLineDepthMax) {
+  if (open_.size() <= lines_to_depth_) {
     new_line();
   } else if (!container.is_empty) {
     output_.write(" ");
@@ -102,7 +101,7 @@ void JsonWriter::begin(char open, char close) {
 void JsonWriter::end(char close) {
   QUIRE_CHECK(!open_.empty() && open_.back().close == close && !has_key_);
   const bool is_empty = open_.back().is_empty;
-  const bool has_lines = open_.size() <= kLineDepthMax && !is_empty;
+  const bool has_lines = open_.size() <= lines_to_depth_ && !is_empty;
   open_.pop_back();
   if (has_lines) {
     new_line();

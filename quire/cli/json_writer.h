@@ -13,7 +13,8 @@
 //   json.end_array(); json.end_object();         ] }
 //
 // Members of the two outermost levels stand on lines of their own, deeper ones on one line: a
-// person can read it, and grep finds one file per line.
+// person can read it, and grep finds one file per line. In a series of documents (kOneLine) each
+// stands on one line.
 //
 // Strings: JSON is Unicode, file names are bytes. value_string() replaces each byte that is not
 // UTF-8 by U+FFFD. member_path() writes the same under `key` and, only where something had to be
@@ -34,9 +35,14 @@
 
 namespace quire::cli {
 
+enum class JsonShape : std::uint8_t { kLines, kOneLine };
+
 class JsonWriter {
  public:
   explicit JsonWriter(Output& output) : output_(output) {}
+
+  // Of what comes. REQUIRES: between two documents.
+  void set_shape(JsonShape shape) { lines_to_depth_ = shape == JsonShape::kLines ? 2 : 0; }
 
   void begin_object() { begin('{', '}'); }
   void end_object() { end('}'); }
@@ -81,6 +87,7 @@ class JsonWriter {
   };
 
   Output& output_;
+  std::size_t lines_to_depth_ = 2;  // Members so deep stand on lines of their own.
   std::vector<Container> open_;
   bool has_key_ = false;
 };

@@ -72,6 +72,9 @@ class Session {
   [[nodiscard]] bool is_json() const noexcept { return is_json_; }
   // Only with --json: the document's object, to which the verb adds its members.
   [[nodiscard]] JsonWriter& json();
+  // For a verb that writes a series of documents, one on each line: what ends every verb's document
+  // becomes the last line. REQUIRES: json() was not called yet.
+  void begin_series() noexcept { json_.set_shape(JsonShape::kOneLine); }
   [[nodiscard]] Output& output() noexcept { return output_; }
 
   // Text for standard output. File names pass through name() first.

@@ -136,15 +136,19 @@ class Broadcast {
       }
       return false;
     }
-    // Waits for the next object. Errors: ETIMEDOUT; kCorrupt.
+    // Waits for the next object. Errors: ETIMEDOUT; EAGAIN when every one was written over before
+    // it could be copied, again and again; kCorrupt.
     Result<News> read(T& object, const WaitOptions& options = {}) {
-      while (!try_read(object)) {
+      for (int turn = 0; turn < kTurnsMax; ++turn) {
+        if (try_read(object)) {
+          return news_;
+        }
         if (is_corrupt_) {
           return fail(internal::corrupt(seat_.object(), "read"));
         }
         QUIRE_TRY(wait_for(cursor_, options));
       }
-      return news_;
+      return fail(internal::overtaken(seat_.object(), "read"));
     }
     // Waits until peek() has something to show. Errors: ETIMEDOUT.
     Result<void> wait(const WaitOptions& options = {}) { return wait_for(cursor_, options); }
@@ -165,9 +169,7 @@ class Broadcast {
     internal::Sight seek() noexcept {
       internal::Sight sight = core_.look(cursor_);
       if (sight == internal::Sight::kGone) {
-        const std::uint64_t oldest = core_.oldest(core_.tail());
-        // The tail may be one behind the slots.
-        const std::uint64_t next = oldest > cursor_ ? oldest : cursor_ + 1;
+        const std::uint64_t next = core_.after_gone(cursor_);
         missed_ += next - cursor_;
         cursor_ = next;
         sight = core_.look(cursor_);

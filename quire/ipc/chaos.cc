@@ -11,6 +11,7 @@
 #include "quire/ipc/internal/chaos_lock.h"
 #include "quire/ipc/internal/chaos_news.h"
 #include "quire/ipc/internal/chaos_referee.h"
+#include "quire/ipc/internal/chaos_turns.h"
 
 namespace quire::ipc {
 namespace {
@@ -25,6 +26,7 @@ internal::ChaosGames all_games() {
   }
   games.push_back(std::make_unique<internal::LockGame>(internal::chaos_mutex()));
   games.push_back(std::make_unique<internal::PermitGame>());
+  games.push_back(std::make_unique<internal::TurnsGame>(internal::chaos_event()));
   return games;
 }
 

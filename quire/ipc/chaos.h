@@ -20,6 +20,8 @@
 //              nobody said was missed was never acknowledged.
 //   blackboard whoever looks sees a whole value, not older than what was acknowledged before.
 //   semaphore  no unit has two holders; who gets the unit of a dead one is told; none is lost.
+//   event      who waits for it is woken by whoever sets it: a turn that is passed round never
+//              stops, and nobody plays out of turn.
 //   all        nobody waits longer than hang_after without an end, other than stopped; and the
 //              words of the structure are sound at the end.
 //

@@ -139,7 +139,7 @@ class SpscRing {
     }
     // Waits for an object. Errors: ETIMEDOUT; kCorrupt.
     Result<T> pop(const WaitOptions& options = {}) {
-      if (published() == 0) [[unlikely]] {
+      if (core_.known() == 0) {
         QUIRE_TRY(wait(options));
       }
       Result<T> object(objects_[core_.position() & mask_]);

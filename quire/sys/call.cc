@@ -66,6 +66,7 @@ constexpr std::array<const char*, static_cast<std::size_t>(Call::kCount)> kNames
     "futex",
     "epoll",
     "timerfd",
+    "membarrier",
     "io_uring completion",
 };
 static_assert(kNames.back() != nullptr, "every kind of call has a name");

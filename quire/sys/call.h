@@ -81,6 +81,7 @@ enum class Call : std::uint8_t {
   kFutex,
   kPoller,
   kTimer,
+  kBarrier,
   kRingCompletion,  // Not a call: the result of an entry of a ring, as it is taken.
   kCount,           // Not a call: how many kinds there are.
 };

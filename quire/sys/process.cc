@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quire/sys/process.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
@@ -53,6 +54,23 @@ std::uint64_t thread_cpu_ns() noexcept {
 
 void name_this_thread(const char* name) noexcept {
   ::prctl(PR_SET_NAME, name);
+}
+
+Outcome<void> stay_on_processor(unsigned ordinal) noexcept {
+  cpu_set_t usable;
+  CPU_ZERO(&usable);
+  QUIRE_TRY(internal::run_void(Call::kProcess,
+                               [&] { return ::sched_getaffinity(0, sizeof usable, &usable); }));
+  unsigned left = ordinal % static_cast<unsigned>(CPU_COUNT(&usable));
+  unsigned processor = 0;
+  while (!CPU_ISSET(processor, &usable) || left-- != 0) {
+    ++processor;
+  }
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(processor, &one);
+  return internal::run_void(Call::kProcess,
+                            [&] { return ::sched_setaffinity(0, sizeof one, &one); });
 }
 
 Outcome<void> draw_random(std::span<std::byte> into) noexcept {

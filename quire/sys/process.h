@@ -25,6 +25,9 @@ namespace quire::sys {
 [[nodiscard]] std::uint64_t thread_cpu_ns() noexcept;
 // How the calling thread is called in /proc and debuggers; the kernel keeps 15 bytes.
 void name_this_thread(const char* name) noexcept;
+// Binds the calling thread to the n-th of the processors that it may use, counted from 0 and round
+// and round. Errors: EINVAL when they changed meanwhile.
+Outcome<void> stay_on_processor(unsigned ordinal) noexcept;
 // Fills it with random bytes: for names that must not be met twice. Errors: ENOSYS before 3.17.
 // REQUIRES: at most 256 bytes, which are never given in part.
 Outcome<void> draw_random(std::span<std::byte> into) noexcept;

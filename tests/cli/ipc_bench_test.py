@@ -20,6 +20,7 @@ class BenchTest(CommandTest):
     def test_every_question_is_measured_on_every_side(self):
         document = run_json("ipc", "bench", "--seconds", "1")
         self.assertEqual(document["exit_code"], 0, document)
+        self.assertTrue(document["pinned"])
         self.assertEqual({question["name"]: [side["name"] for side in question["sides"]]
                           for question in document["questions"]}, QUESTIONS)
         for question in document["questions"]:
@@ -43,8 +44,9 @@ class BenchTest(CommandTest):
             self.assertEqual(question["sides"][0]["ratio"]["median"], 1, question)
 
     def test_the_table_names_every_side_and_a_name_is_refused(self):
-        ended = run("ipc", "bench", "--seconds", "0.5")
+        ended = run("ipc", "bench", "--seconds", "0.5", "--no-pin")
         self.assertEqual(ended.returncode, 0, ended)
+        self.assertIn(b"as it liked", ended.stdout)
         for name, sides in QUESTIONS.items():
             for text in (name, *sides):
                 self.assertIn(text.encode(), ended.stdout)

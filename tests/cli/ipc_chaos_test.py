@@ -14,7 +14,7 @@ from command import DEADLINE_S, CommandTest, main, run, run_json, start, wait_un
 
 SECONDS = "10"
 STRUCTURES = ["spsc-ring", "spsc-bytes", "mpsc-ring", "mpsc-bytes", "broadcast", "blackboard",
-              "mutex", "semaphore"]
+              "mutex", "semaphore", "event"]
 
 
 def group_members(group):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """quire ipc, driven from outside, on segments that other processes have or have left."""
+import json
 import os
 import signal
 import subprocess
@@ -97,6 +98,18 @@ class IpcTest(CommandTest):
         self.assertIn("5 written", out)
         self.assertEqual(out.count("0/s"), 2, "the first look has no rate")
 
+    def test_watch_as_json_is_a_series_of_documents_on_a_line_each(self):
+        self.attach("prices", messages=5)
+        out = self.ipc("watch", "--json", "--rounds", "3", "--interval", "0.01").stdout
+        *looks, last = [json.loads(line) for line in out.splitlines()]
+        self.assertEqual(len(looks), 3)
+        for look in looks:
+            segment, = look["segments"]
+            self.assertEqual((segment["name"], segment["objects"][0]["written"]), ("prices", 5))
+        self.assertEqual(looks[0]["elapsed_s"], 0)
+        self.assertGreater(looks[1]["elapsed_s"], 0)
+        self.assertEqual((last["verb"], last["errors"], last["exit_code"]), ("ipc", [], 0))
+
     def test_watch_ends_with_an_interrupt(self):
         self.attach("prices")
         watch = start("ipc", "watch", "--directory", self.directory, "--interval", "3600")
@@ -136,8 +149,7 @@ class IpcTest(CommandTest):
     def test_wrong_use_is_told(self):
         for arguments, part in (([], "ACTION is missing"), (["list"], "ls, stat, watch, rm"),
                                 (["rm"], "--stale"), (["rm", "--stale", "x"], "either"),
-                                (["rm", "--stale", "--force"], "either"),
-                                (["watch", "--json"], "for people")):
+                                (["rm", "--stale", "--force"], "either")):
             self.assert_error(self.ipc(*arguments), part, code=2)
         self.assert_error(self.ipc("stat", "../x"), "name", code=1)
         self.assert_error(self.ipc("stat", "none"), "No such file", code=1)

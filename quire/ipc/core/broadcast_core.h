@@ -25,6 +25,7 @@
 //                copied as relaxed atomic words between two fences.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -40,7 +41,7 @@ namespace quire::ipc::internal {
 //      0      8  tail       the writer: objects published
 //      8      4  writer     takers of the role
 //     64     64  news       what readers sleep on
-//    128      4  writer_wakes  a reader that sleeps: 1, the writer notifies (see wake.h)
+//    128      4  writer_wakes  a reader that may sleep: the writer notifies (see wake.h)
 struct BroadcastControl {
   alignas(64) std::atomic<std::uint64_t> tail;
   RoleWord writer;
@@ -179,6 +180,15 @@ class BroadcastReaderCore {
   }
   [[nodiscard]] const std::byte* payload(std::uint64_t number) const noexcept {
     return place_.payload(number);
+  }
+  // After kGone: the first object after `number` that may still be there. The tail may be behind
+  // what took the place of `number`, which tells as well: a lap before that, all is gone. (Words
+  // that nobody of ours wrote are passed over in one turn for each slot, however far they are.)
+  [[nodiscard]] std::uint64_t after_gone(std::uint64_t number) const noexcept {
+    const std::uint64_t instead =
+        (place_.sequence(number).load(std::memory_order_relaxed) - 1) / 2 - place_.slot_count;
+    const bool is_later = instead >= number && instead < (std::uint64_t{1} << 63U);
+    return std::max(is_later ? instead + 1 : number + 1, oldest(tail()));
   }
   // Objects published, or one fewer.
   [[nodiscard]] std::uint64_t tail() const noexcept {

@@ -11,8 +11,8 @@
 //     88      4  reader     takers of the role
 //    128     64  not_empty  what a reader sleeps on
 //    192     64  not_full   what a writer sleeps on
-//    256      4  writers_wake  a reader that sleeps: 1, writers notify (see wake.h)
-//    260      4  reader_wakes  a writer that sleeps: 1, the reader notifies
+//    256      4  writers_wake  a reader that may sleep: writers notify (see wake.h)
+//    260      4  reader_wakes  a writer that may sleep: the reader notifies
 //
 // The last line is read by all and hardly ever written.
 #pragma once

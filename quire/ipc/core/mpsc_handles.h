@@ -30,7 +30,8 @@ class MpscWriterHandle {
   }
 
   void tell_reader() const noexcept {
-    notify_if_wanted(control_->writers_wake, control_->not_empty, seat_.participants());
+    notify_if_wanted(control_->writers_wake, seat_.notifies(), control_->not_empty,
+                     seat_.participants());
   }
   // Waits until `attempt`, which returns a TryResult, says something else than kNothing.
   template <typename Attempt>
@@ -40,7 +41,10 @@ class MpscWriterHandle {
       result = attempt();
       return result != TryResult::kNothing;
     };
-    if (!wait_wanted(control_->reader_wakes, control_->not_full, options, ready, [] {})) {
+    const auto wish = [this](auto& is_ready) {
+      return want_wake_ups(control_->reader_wakes, is_ready);
+    };
+    if (!wait_wanted(wish, control_->not_full, options, ready, [] {})) {
       return fail(timed_out(seat_.object(), "push"));
     }
     return result == TryResult::kCorrupt ? Result<void>(fail(corrupt(seat_.object(), "push")))
@@ -62,7 +66,10 @@ class MpscReaderHandle {
     }
     const auto look_now = [this] { return look() != TryResult::kNothing; };
     const auto ask = [this] { abandon(); };
-    if (!wait_wanted(control_->writers_wake, control_->not_empty, options, look_now, ask)) {
+    const auto wish = [this](auto& is_ready) {
+      return wish_.make(control_->writers_wake, is_ready);
+    };
+    if (!wait_wanted(wish, control_->not_empty, options, look_now, ask)) {
       return fail(timed_out(seat_.object(), "pop"));
     }
     return is_corrupt_ ? Result<void>(fail(corrupt(seat_.object(), "pop"))) : Result<void>();
@@ -76,7 +83,7 @@ class MpscReaderHandle {
       }
       return look() != TryResult::kNothing;
     };
-    return !want_wake_ups(control_->writers_wake, ready) &&
+    return wish_.make(control_->writers_wake, ready) != Want::kReady &&
            ipc::arm(control_->not_empty, bell, ready);
   }
 
@@ -126,6 +133,7 @@ class MpscReaderHandle {
   }
   void give_back() noexcept {
     core_.release();
+    wish_.found(control_->writers_wake);
     tell_writers(core_.has_much_to_tell());
   }
 
@@ -144,12 +152,14 @@ class MpscReaderHandle {
     }
   }
   void tell_writers(bool is_much) noexcept {
-    notify_of_room(control_->reader_wakes, control_->not_full, seat_.participants(), is_much);
+    notify_of_room(control_->reader_wakes, seat_.notifies(), control_->not_full,
+                   seat_.participants(), is_much);
     if (is_much) {
       core_.told();
     }
   }
 
+  WakeWish wish_;
   std::uint32_t blocked_looks_ = 0;
   bool is_corrupt_ = false;
 };

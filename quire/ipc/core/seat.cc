@@ -26,6 +26,7 @@ Seat& Seat::operator=(Seat&& other) noexcept {
     role_ = std::move(other.role_);
     recovery_ = std::move(other.recovery_);
     object_ = std::move(other.object_);
+    notifies_ = other.notifies_;
   }
   return *this;
 }
@@ -33,6 +34,7 @@ Seat& Seat::operator=(Seat&& other) noexcept {
 Result<Seat> Seat::take(ObjectRef object, RoleWord* role, std::string_view what, WaitPoint& first,
                         WaitPoint& second) {
   Seat seat;
+  seat.notifies_ = how_to_notify();
   Participants& participants = object.participants();
   if (role != nullptr) {
     seat.role_ = Role::take(*role, SegmentPeers(participants));

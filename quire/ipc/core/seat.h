@@ -16,6 +16,7 @@
 #include "quire/base/result.h"
 #include "quire/ipc/core/peers.h"
 #include "quire/ipc/core/role.h"
+#include "quire/ipc/core/wake.h"
 #include "quire/ipc/object.h"
 #include "quire/ipc/participants.h"
 #include "quire/ipc/wait_point.h"
@@ -50,8 +51,10 @@ class Seat {
   [[nodiscard]] Participants& participants() const noexcept { return object_.participants(); }
   [[nodiscard]] SegmentPeers peers() const noexcept { return SegmentPeers(participants()); }
   [[nodiscard]] MemberWord self() const noexcept { return participants().self().word(); }
+  [[nodiscard]] Notifies notifies() const noexcept { return notifies_; }
 
  private:
+  Notifies notifies_ = Notifies::kAlways;
   // In the order of leaving, from the last: the role, the recovery, the mapping.
   ObjectRef object_;
   DeathHook recovery_;

@@ -35,10 +35,10 @@ namespace quire::ipc::internal {
 // offset  bytes  field      written by
 //      0      8  tail       the writer: units published
 //      8      4  writer     takers of the role
-//     12      4  wakes      a reader that sleeps: 1, the writer notifies (see wake.h)
+//     12      4  wakes      a reader that may sleep: the writer notifies (see wake.h)
 //     64      8  head       the reader: units released
 //     72      4  reader     takers of the role
-//     76      4  wakes      a writer that sleeps: 1, the reader notifies
+//     76      4  wakes      a writer that may sleep: the reader notifies
 //    128     64  not_empty  what a reader sleeps on
 //    192     64  not_full   what a writer sleeps on
 struct SpscControl {
@@ -72,6 +72,7 @@ class SpscWriterCore {
 
   [[nodiscard]] std::uint64_t position() const noexcept { return tail_; }
   [[nodiscard]] bool corrupt() const noexcept { return corrupt_; }
+  [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
 
   // Units that may be written at position(), looking at the reader only when fewer than `wanted`
   // are known to be free.
@@ -126,11 +127,10 @@ class SpscReaderCore {
 
   [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
 
+  // Published units from position() on that are known of without a look at the writer's line.
+  [[nodiscard]] std::uint64_t known() const noexcept { return tail_seen_ - head_; }
   // Published units from position() on; looks at the writer only when none is known.
-  [[nodiscard]] std::uint64_t ready() noexcept {
-    const std::uint64_t known = tail_seen_ - head_;
-    return known != 0 ? known : look();
-  }
+  [[nodiscard]] std::uint64_t ready() noexcept { return known() != 0 ? known() : look(); }
 
   // What the units say makes no sense, which the ring sees and this cannot: nothing is ready().
   void condemn() noexcept {

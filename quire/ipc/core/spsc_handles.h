@@ -10,13 +10,14 @@
 #include <cstdint>
 #include <utility>
 
+#include "quire/ipc/core/pace.h"
 #include "quire/ipc/core/seat.h"
 #include "quire/ipc/core/spsc_core.h"
 #include "quire/ipc/core/wake.h"
 
 namespace quire::ipc::internal {
 
-// A writer that sleeps is woken when this part of the ring has become free.
+// A writer that waits goes on when this part of the ring has become free.
 inline constexpr std::uint64_t kPartsToTell = 4;
 
 class SpscWriterHandle {
@@ -42,23 +43,37 @@ class SpscWriterHandle {
 
   void publish(std::uint64_t units) noexcept {
     core_.publish(units);
-    notify_if_wanted(control_->writer_wakes, control_->not_empty, seat_.participants());
+    wish_.found(control_->reader_wakes);
+    notify_if_wanted(control_->writer_wakes, seat_.notifies(), control_->not_empty,
+                     seat_.participants());
   }
   Result<void> wait_for_room(std::uint64_t units, const WaitOptions& options) {
     const auto ready = [&] { return core_.room(units) >= units || core_.corrupt(); };
-    if (!wait_wanted(control_->reader_wakes, control_->not_full, options, ready, [] {})) {
+    const bool may_look_on = options.policy != WaitPolicy::kSleep && options.timeout.count() > 0;
+    if (may_look_on && core_.room(units) < units) {
+      const std::uint64_t much = std::max(units, core_.capacity() / kPartsToTell);
+      look_patiently([&] { return core_.room(much) >= much || core_.corrupt(); });
+    }
+    const auto wish = [this](auto& is_ready) {
+      return wish_.make(control_->reader_wakes, is_ready);
+    };
+    if (!wait_wanted(wish, control_->not_full, options, ready, [] {})) {
       return fail(timed_out(seat_.object(), "push"));
     }
     return core_.corrupt() ? Result<void>(fail(corrupt(seat_.object(), "push"))) : Result<void>();
   }
   bool arm_for_room(std::uint64_t units, const Doorbell& bell) {
     const auto ready = [&] { return core_.room(units) >= units || core_.corrupt(); };
-    return !want_wake_ups(control_->reader_wakes, ready) && arm(control_->not_full, bell, ready);
+    return wish_.make(control_->reader_wakes, ready) != Want::kReady &&
+           arm(control_->not_full, bell, ready);
   }
 
   Seat seat_;
   SpscControl* control_ = nullptr;
   SpscWriterCore core_;
+
+ private:
+  WakeWish wish_;
 };
 
 class SpscReaderHandle {
@@ -70,7 +85,13 @@ class SpscReaderHandle {
   // Errors: ETIMEDOUT; kCorrupt.
   Result<void> wait(const WaitOptions& options = {}) {
     const auto ready = [&] { return published() != 0 || core_.corrupt(); };
-    if (!wait_wanted(control_->writer_wakes, control_->not_empty, options, ready, [] {})) {
+    const auto wish = [this](auto& is_ready) {
+      return wish_.make(control_->writer_wakes, is_ready);
+    };
+    if (core_.known() == 0 && options.timeout.count() > 0) {
+      pace_.linger();
+    }
+    if (!wait_wanted(wish, control_->not_empty, options, ready, [] {})) {
       return fail(timed_out(seat_.object(), "pop"));
     }
     return core_.corrupt() ? Result<void>(fail(corrupt(seat_.object(), "pop"))) : Result<void>();
@@ -78,7 +99,7 @@ class SpscReaderHandle {
   // True: `bell` will ring when there is. False: there is already; see doorbell.h.
   [[nodiscard]] bool arm(const Doorbell& bell) {
     const auto ready = [&] { return published() != 0 || core_.corrupt(); };
-    return !want_wake_ups(control_->writer_wakes, ready) &&
+    return wish_.make(control_->writer_wakes, ready) != Want::kReady &&
            ipc::arm(control_->not_empty, bell, ready);
   }
 
@@ -97,17 +118,14 @@ class SpscReaderHandle {
     return {};
   }
 
-  // Units that can be read. A writer that sleeps is told of all that was released before there is
-  // nothing.
+  // Units that can be read.
   [[nodiscard]] std::uint64_t published() noexcept {
-    const std::uint64_t units = core_.ready();
-    if (units == 0 && told_ != core_.position()) [[unlikely]] {
-      tell_writer(true);
-    }
-    return units;
+    const std::uint64_t known = core_.known();
+    return known != 0 ? known : look();
   }
   void give_back(std::uint64_t units) noexcept {
     core_.release(units);
+    message_units_ = units;
     tell_writer(core_.position() - told_ >= core_.capacity() / kPartsToTell);
   }
 
@@ -116,14 +134,29 @@ class SpscReaderHandle {
   SpscReaderCore core_;
 
  private:
+  // A writer that sleeps is told of all that was released before there is nothing.
+  std::uint64_t look() noexcept {
+    const std::uint64_t units = core_.ready();
+    if (units != 0) {
+      wish_.found(control_->writer_wakes);
+      pace_.found(units, message_units_);
+    } else if (told_ != core_.position()) {
+      tell_writer(true);
+    }
+    return units;
+  }
   void tell_writer(bool is_much) noexcept {
-    notify_of_room(control_->reader_wakes, control_->not_full, seat_.participants(), is_much);
+    notify_of_room(control_->reader_wakes, seat_.notifies(), control_->not_full,
+                   seat_.participants(), is_much);
     if (is_much) {
       told_ = core_.position();
     }
   }
 
-  std::uint64_t told_ = 0;  // The position when the writer was last told of room.
+  std::uint64_t told_ = 0;           // The position when the writer was last told of room.
+  std::uint64_t message_units_ = 1;  // What was last given back at once.
+  WakeWish wish_;
+  ReaderPace pace_;
 };
 
 }  // namespace quire::ipc::internal

@@ -20,6 +20,7 @@
 #include "quire/ipc/internal/chaos_lock.h"
 #include "quire/ipc/internal/chaos_news.h"
 #include "quire/ipc/internal/chaos_referee.h"
+#include "quire/ipc/internal/chaos_turns.h"
 #include "quire/ipc/spsc_ring.h"
 #include "quire/testing/seed.h"
 
@@ -361,6 +362,21 @@ TEST(ChaosMutantTest, AValueThatIsOlderThanWhatWasAcknowledgedIsNoticed) {
   };
   const std::string said = caught<NewsGame>(mutant_options(), kind);
   expect_says(said, "blackboard: message ");
+}
+
+TEST(ChaosMutantTest, AnEventThatIsNotSetNowAndThenIsNoticed) {
+  ChaosEventKind kind = chaos_event();
+  kind.set = [](Event& event, std::uint64_t turn) {
+    if (turn % 1000 != 999) {
+      event.set();
+    }
+  };
+  ChaosOptions options = mutant_options();
+  options.hang_after = std::chrono::seconds(1);
+  options.pause = std::chrono::seconds(10);  // A successor would set it.
+  const std::string said = caught<TurnsGame>(options, kind);
+  expect_says(said, "is waiting for its event since");
+  expect_says(said, "'s turn");
 }
 
 }  // namespace

@@ -26,10 +26,11 @@ const char* name_of(ChaosDoing doing) noexcept {
     case ChaosDoing::kSending: return "sending, or waiting for room";
     case ChaosDoing::kReceiving: return "waiting for a message";
     case ChaosDoing::kLocking: return "waiting for the lock";
-    case ChaosDoing::kInside: return "inside the lock";
+    case ChaosDoing::kInside: return "inside the lock, or at its turn";
     case ChaosDoing::kUnlocking: return "unlocking";
     case ChaosDoing::kAcquiring: return "waiting for a unit";
     case ChaosDoing::kHolding: return "holding a unit";
+    case ChaosDoing::kAwaiting: return "waiting for its event";
     case ChaosDoing::kResting: return "resting";
   }
   return "doing nothing that has a name";

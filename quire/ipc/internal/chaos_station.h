@@ -33,6 +33,7 @@ enum class ChaosDoing : std::uint32_t {
   kUnlocking,
   kAcquiring,
   kHolding,
+  kAwaiting,
   kResting,
 };
 // "waiting for a message": after "is".
