@@ -41,8 +41,7 @@ inline constexpr std::uint64_t kSimulatedBytesMax = std::uint64_t{64} << 30;
 inline constexpr std::uint64_t kSimulatedMemoryBytesMin = std::uint64_t{4} << 20;
 
 // Errors: kOutOfRange for a file too small or too large, for the disk too; or for too little
-// memory;
-//         kUnsupported when the options exclude everything.
+//         memory; kUnsupported when the options exclude everything.
 [[nodiscard]] Result<Report> simulate_comparison(const SimulatedOptions& options,
                                                  const CompareHooks& hooks = {});
 

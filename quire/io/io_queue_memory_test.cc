@@ -146,7 +146,7 @@ TEST_P(IoQueueMemoryTest, RegisteredBuffersAreReadIntoAndWrittenFrom) {
 
 // Goal:   requests to registered stores go by the registered file, in every thread's ring.
 // Method: what the store says its descriptor is becomes wrong after register_store(); requests
-// still work.
+//         still work.
 TEST_P(IoQueueMemoryTest, RegisteredStoresGoByTheirRegisteredFile) {
   const auto queue = make_queue();
   std::deque<KernelStore> stores;

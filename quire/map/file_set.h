@@ -23,8 +23,7 @@
 // does not disturb the others, unless OnFileError::kFail asks for it. What each path may lead to:
 //   regular file              read or mapped
 //   file that claims size 0, or another size than its content has (/proc, /sys), or changes
-//   meanwhile
-//                             read to its end: the entry is what was read, and explain() says so
+//   meanwhile                 read to its end: the entry is what was read, and explain() says so
 //   block device              like a file of the device's size
 //   directory, FIFO, socket, character device
 //                             Errc::kWrongKind

@@ -232,7 +232,8 @@ TEST_F(FileSetTest, AFileWithoutAnEndIsALimit) {
 }
 
 // Goal:   a file that grows while it is read gives one consistent prefix, never a torn or padded
-// one. Method: an appender runs until the reader has seen many sizes; each content is checked.
+//         one.
+// Method: an appender runs until the reader has seen many sizes; each content is checked.
 TEST_F(FileSetTest, AGrowingFileIsAlwaysAPrefixOfWhatIsWritten) {
   constexpr std::size_t kBytesMax = 256 * 1024;
   constexpr std::size_t kPieceBytes = 37;

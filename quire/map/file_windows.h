@@ -14,8 +14,7 @@
 // window that is left gives its page tables back. With overlap_bytes each window begins again that
 // much before the end of the last, so that a record that straddles the border is seen whole.
 //
-// States:        before the first --next()--> on a window --next()--> ... --next() is false-->
-// after
+// States:        before the first --next()--> on a window --next()--> ... --next(): false--> after
 //                bytes() is valid until the next call of next().
 // Invariants:    the windows cover the range, in order, without a gap.
 // Thread-safety: one thread at a time.

@@ -34,7 +34,7 @@ WritableMapping open_dirty(const TempDir& dir) {
 
 // Goal:   a flush of a range writes that range, and leaves the rest for later.
 // Method: dirty pages further apart than the largest folio, which is what the kernel cleans at
-// once.
+//         once.
 TEST(FlushTest, DataLevelCleansTheRangeAndNothingFarAway) {
   constexpr std::size_t kFarBytes = 6 << 20;
   const TempDir dir;

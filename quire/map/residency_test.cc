@@ -344,8 +344,7 @@ TEST(ResidencyTest, HugePageFilesAreKnownAsAWholeOnly) {
 }
 
 // Goal:   on overlay, where containers live, cachestat succeeds and counts nothing; what is
-// resident
-//         is reported all the same, and dirty pages are unknown, not 0.
+//         resident is reported all the same, and dirty pages are unknown, not 0.
 TEST(ResidencyTest, OverlayIsAskedPageByPage) {
   const TempDir dir;
   for (const char* part : {"lower", "upper", "work", "merged"}) {

@@ -73,7 +73,7 @@ TEST_F(CommitTest, AreasOfDifferentJournalsAreAnError) {
 }
 
 // Goal:   a cut holds up the stores to all of its areas, and a pager's thread only those to its
-// own.
+//         own.
 TEST_F(CommitTest, AreasOfDifferentPagersAreAnError) {
   make(1_MiB, 2);
   Pager one({.memory_bytes = 1_MiB});

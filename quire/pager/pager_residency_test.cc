@@ -113,8 +113,7 @@ TEST_P(PagerResidencyTest, PinsHoldUntilTheLastOneGoes) {
 }
 
 // Goal:   windows that were read ahead, and wait for their reader behind what is pinned, do not
-// keep
-//         a pin that cannot fit waiting.
+//         keep a pin that cannot fit waiting.
 // Method: a read-only area and room for several of them, pinned as a stream.
 TEST_P(PagerResidencyTest, PinLargerThanTheBudgetIsRefusedAlsoBehindWhatWasReadAhead) {
   const std::string path = map_random(4_MiB).name();

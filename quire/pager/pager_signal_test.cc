@@ -237,7 +237,7 @@ void on_user_signal(int) {
 // Goal:   a signal handler that touches absent pages is served, also when it interrupts a fault, a
 //         pin or a load, while the pager evicts, writes and reads for others.
 // Method: signals without end to threads that load and pin; one thread that gets none does the
-// rest.
+//         rest.
 TEST_P(PagerSignalTest, HandlersThatTouchTheAreaAreServedInTheMiddleOfFaultsAndPins) {
 #if defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "signals: ThreadSanitizer delivers them late, outside of what they interrupt";
@@ -400,8 +400,7 @@ TEST_P(PagerSignalTest, ThreadsThatMeetAtOneGranuleAllGoOn) {
 }
 
 // Goal:   flush() covers a store that needed no fault of its own, because another thread's fault
-// had
-//         just made the page writable.
+//         had just made the page writable.
 // Method: both threads store to one absent granule, then flush, then look into the store.
 TEST_P(PagerSignalTest, FlushCoversStoresThatRodeOnAnothersFault) {
   constexpr int kRounds = 400;

@@ -36,8 +36,7 @@
 // that streams may be interleaved, with each other and with random accesses, in any order.
 //
 // Source:        our own, after Linux mm/readahead.c (doubling windows; the PG_readahead mark is
-// our
-//                tripwire) and, for streams found among recent misses, Palacharla and Kessler,
+//                our tripwire) and, for streams found among recent misses, Palacharla and Kessler,
 //                "Evaluating stream buffers as a secondary cache replacement", ISCA 1994. We
 //                deviate: three misses, not two; strides; backward streams.
 // Invariants:    demand contains the granule asked about; every range lies in the file; a plan for

@@ -12,9 +12,9 @@
 //                  when most take longer: then they wait for each other, and reads for them
 //
 // Source:        the limits per device are those of Linux' balance_dirty_pages
-// (mm/page-writeback.c,
-//                bandwidth estimation); the window is AIMD, as of Chiu and Jain, "Analysis of the
-//                increase and decrease algorithms for congestion avoidance", 1989.
+//                (mm/page-writeback.c, bandwidth estimation); the window is AIMD, as of Chiu and
+//                Jain, "Analysis of the increase and decrease algorithms for congestion avoidance",
+//                1989.
 // Invariants:    dirty_start <= dirty_max <= what was configured; kWritesMin <= writes_max() <=
 //                kWritesMax; nothing shrinks before something was measured.
 // Thread-safety: one thread at a time. Time comes with the calls.

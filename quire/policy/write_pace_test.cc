@@ -119,8 +119,7 @@ TEST(WritePaceTest, AFailedWriteTeachesNoLatency) {
 }
 
 // Goal:   a device that does one at a time gets few at a time: more of them would only stand in
-// line
-//         in front of reads.
+//         line in front of reads.
 TEST(WritePaceTest, ADeviceThatDoesOneAtATimeGetsFew) {
   WritePace pace(kOptions);
   Device device(pace);

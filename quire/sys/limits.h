@@ -12,7 +12,7 @@
 //
 // Thread-safety: any thread; plain values come back.
 // Cost:          headroom() reads about six small files: some 100 us. Call it per step, not per
-// page.
+//                page.
 #pragma once
 
 #include <cstdint>

@@ -7,10 +7,9 @@
 //   from its maker it keeps   code and static data, the memory that is named in the request, one
 //                             descriptor and standard error
 //   it loses                  every other descriptor; signal handlers (all signals are blocked);
-//   the
-//                             session, terminal and working directory; the heap, stacks and shared
-//                             mappings, so that pages which the maker changes later are not kept
-//                             twice, and it looks no larger than it is
+//                             the session, terminal and working directory; the heap, stacks and
+//                             shared mappings, so that pages which the maker changes later are not
+//                             kept twice, and it looks no larger than it is
 //   its maker                 is not told of its end by SIGCHLD, and wait(), waitpid() without
 //                             __WALL do not find it; reap_lone_process() does
 //

@@ -24,8 +24,7 @@
 // Errors:        Outcome with the kernel's errno. After an error of take_stored() some notes may be
 //                gone: find() knows no less.
 // Safety:        memory that was handed to the kernel for input (a fixed buffer of io_uring, a
-// direct
-//                read under way) is written without a note.
+//                direct read under way) is written without a note.
 // Cost:          take_stored() of a GiB that is all in memory: 0.2 ms, and 6 ns for each page that
 //                came or was stored to since the last time.
 // Kernel:        6.7 for StoreNotes and take_stored(); find() reads the words of pagemap before.

@@ -165,8 +165,7 @@ TEST_P(TrackedFallbackTest, ComparingIsAnnouncedAndRight) {
 }
 
 // Goal:   bytes that were rolled back and stored again count as changed, also where rolling back
-// only
-//         gave their page back.
+//         only gave their page back.
 TEST_P(TrackedFallbackTest, WhatWasRolledBackAndStoredAgainIsCommitted) {
   const testing::TempDir directory;
   const std::string path = directory.file("state");

@@ -236,10 +236,9 @@ TEST(ShortTransferTest, OneByteAtATimeIsTheSameFile) {
 }
 
 // Goal:   a sparse file that is longer than the file system's files can be does not end the
-// receiver:
-//         the next one may fit.
+//         receiver: the next one may fit.
 // Method: the third ftruncate, which makes the hole, fails as it does on a file system with a
-// limit.
+//         limit.
 TEST(LongFileTest, AFileThatIsTooLongForTheFileSystemIsRefusedAndTheNextOneServed) {
   const TempDir dir;
   const std::string path = dir.write("sparse", "");

@@ -221,8 +221,8 @@ TEST(MadeUpFileTest, IsMovedWholeWhereItsSizeIsNothingOrAGuess) {
 }
 
 // Goal:   the zeros that a truncated file's last page shows to a mapping are not taken for its
-// bytes. Method: the file is cut within its last page while the writer is stuck in a full pipe; its
-// one
+//         bytes.
+// Method: the file is cut within its last page while the writer is stuck in a full pipe; its one
 //         write then succeeds, with zeros at the end.
 TEST(TruncatedPageTest, IsFoundThoughTheWriteSucceeded) {
   const TempDir directory;

@@ -4,8 +4,7 @@
 // the size of T is known only when the segment is opened.
 //
 // Invariants:    object, signature and slots are those of a T of that size, with alignof(T) == 8
-// and
-//                without a name, so that both sides of a segment can be of either kind.
+//                and without a name, so that both sides of a segment can be of either kind.
 // Thread-safety: as there.
 // Errors:        as there.
 // Cost:          as there.

@@ -7,8 +7,7 @@
 // different numbers of rounds.
 //
 // Marks:         in a column of their own, without a title, after the rate; explain_marks() says
-// what
-//                those that occur mean.
+//                what those that occur mean.
 // Thread-safety: pure functions; cells live in the report.
 #pragma once
 

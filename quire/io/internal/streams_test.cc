@@ -71,8 +71,7 @@ TEST(ReadStreamTest, WhatTheKernelReadAheadIsDroppedAfterARunOfSeveral) {
 }
 
 // Goal:   with kAll each byte that was read is dropped once, and nothing before it was read or
-// asked
-//         for ahead.
+//         asked for ahead.
 // Method: random runs; the ranges to drop, cut into pages, against the pages touched.
 TEST(ReadStreamTest, EverythingReadIsDroppedOnce) {
   constexpr std::uint64_t kPage = 4096;

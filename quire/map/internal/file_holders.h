@@ -7,7 +7,7 @@
 //
 // Thread-safety: any thread; plain values.
 // Cost:          one small file per process of the machine; smaps walks the page tables of a
-// holder.
+//                holder.
 #pragma once
 
 #include <cstdint>

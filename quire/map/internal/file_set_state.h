@@ -11,7 +11,8 @@
 // remark each and not an allocation or two.
 //
 // Invariants:    entries, and remarks, are ordered; an entry that kFailed has a remark with the
-// cause. Thread-safety: the loader is one thread's; afterwards the state only changes in release().
+//                cause.
+// Thread-safety: the loader is one thread's; afterwards the state only changes in release().
 #pragma once
 
 #include <cstddef>

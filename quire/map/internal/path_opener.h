@@ -3,15 +3,13 @@
 // PathOpener: opens many paths for reading, with one walk of the path per run of neighbours.
 //
 //   a/b/c/1   a/b/c/2   a/b/c/3   x/4
-//   '- the directory a/b/c is opened (to look at only) when the next path shares it, then 1, 2 and
-//   3
-//      relative to it; x/4 stands alone and is opened whole
+//   '- the directory a/b/c is opened (to look at only) when the next path shares it, then 1, 2
+//      and 3 relative to it; x/4 stands alone and is opened whole
 //
 // Invariants:    at most one directory is open.
 // Thread-safety: one thread at a time.
 // Errors:        those of open(2) on the whole path. A directory that cannot be opened is not an
-// error
-//                itself: each of its files is then opened by its whole path, and says why.
+//                error itself: each of its files is then opened by its whole path, and says why.
 #pragma once
 
 #include <cstdint>
