@@ -90,6 +90,8 @@ struct Product {
   std::unique_ptr<PageStore> (*open)(const std::string& path);
 };
 
+// commit_bench_plain.cc: "raw": a direct write and a flush. Not atomic: the floor for one page.
+[[nodiscard]] Product raw_pages();
 // commit_bench_journal.cc
 [[nodiscard]] Product journal_pages();
 // commit_bench_tracked.cc: for so many threads that commit.

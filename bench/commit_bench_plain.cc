@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "bench/commit_bench.h"
 #include "quire/base/check.h"
 #include "quire/sys/descriptor.h"
@@ -85,9 +87,40 @@ class PrivateMapping final : public KernelMemory {
   void commit(ByteRange /*changed*/) override { QUIRE_CHECK(false); }
 };
 
+// A page is written over the one before, directly, and flushed: what no transaction of one page can
+// do without. Nothing is atomic about it.
+class RawPages final : public PageStore {
+ public:
+  explicit RawPages(const std::string& path)
+      : file_(sys::open_file(path.c_str(), {.write = true, .direct = true}).value()) {}
+
+  void commit(std::span<const PageValue> values) override {
+    for (const PageValue& value : values) {
+      QUIRE_CHECK(
+          sys::write_at(file_.get(), value.bytes, value.page * value.bytes.size()).has_value());
+    }
+    QUIRE_CHECK(sys::sync_data(file_.get()).has_value());
+  }
+  void read(std::uint64_t page, std::span<std::byte> into) override {
+    const testing::PageMemory memory(into.size());
+    QUIRE_CHECK_EQ(sys::read_at(file_.get(), memory.bytes(), page * into.size()).value(),
+                   into.size());
+    std::ranges::copy(memory.bytes(), into.begin());
+  }
+
+ private:
+  const sys::Descriptor file_;
+};
+
 using Opened = std::unique_ptr<FileMemory>;
 
 }  // namespace
+
+Product raw_pages() {
+  return {.name = "raw", .make = make_page_file, .open = [](const std::string& path) {
+            return std::unique_ptr<PageStore>(std::make_unique<RawPages>(path));
+          }};
+}
 
 MemoryProduct growing_log() {
   return {

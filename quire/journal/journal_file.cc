@@ -12,6 +12,7 @@
 #include "quire/base/page_window.h"
 #include "quire/io/file.h"
 #include "quire/journal/internal/log_scan.h"
+#include "quire/map/journal_mark.h"
 #include "quire/sys/byte_lock.h"
 #include "quire/sys/descriptor.h"
 #include "quire/sys/directory.h"
@@ -23,7 +24,7 @@
 namespace quire {
 namespace {
 
-const std::string kAttribute = "user.quire.journal";
+const std::string kAttribute = kJournalAttribute;
 // Beyond every journal's end: tells others the number of the process that has it open.
 constexpr std::uint64_t kSignOffsetBytes = kFileOffsetMax - 1;
 

@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "quire/map/journal_mark.h"
 #include "quire/map/mapping.h"
 #include "quire/sys/huge_pages.h"
 
@@ -56,6 +57,9 @@ std::string Mapping::explain() const {
             sys::transparent_huge_page_setting(use) + ")";
   } else if (state_.huge_pages == HugePages::kReserved) {
     text += "; pages of the hugetlb pool";
+  }
+  if (state_.origin == Origin::kFile && has_journal_mark(state_.file.get())) {
+    text += "; its last commits may be in its journal, and not here: quire recover FILE";
   }
   return text;
 }

@@ -9,6 +9,7 @@
 #include "quire/base/page_window.h"
 #include "quire/map/internal/flush_state.h"
 #include "quire/map/internal/space.h"
+#include "quire/map/journal_mark.h"
 #include "quire/sys/file.h"
 
 namespace quire::internal {
@@ -104,6 +105,9 @@ Result<void> MappingBuilder::build_regular(sys::Descriptor file, const sys::File
   std::uint64_t size_bytes = status.size_bytes;
   if (size_bytes == 0 && !stores_reach_file()) {
     return build_copy(std::move(file), false);  // Empty, or a /proc file that only says so.
+  }
+  if (stores_reach_file() && !was_created_) {
+    QUIRE_TRY(require_no_journal_mark(file.get(), "map", path()));
   }
   bool wrote_zeros = false;
   if (minimum_bytes_ > size_bytes) {

@@ -21,7 +21,8 @@
 // Thread-safety: flush, flush_async, seal and acknowledge_error from any thread; resize, append,
 //                secure, punch and close need the object for themselves, and no other thread may
 //                touch bytes that shrinking takes away.
-// Errors:        Result, as Mapping.
+// Errors:        Result, as Mapping. EBUSY of map() for a file whose last commits may be in its
+//                journal: journal_mark.h.
 #pragma once
 
 #include <concepts>

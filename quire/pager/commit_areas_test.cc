@@ -190,5 +190,23 @@ TEST_F(CommitFileTest, WhatCannotBeAtomicSaysWhy) {
   EXPECT_EQ(area.snapshot().error().code(), Errc::kUnsupported);
 }
 
+// Goal:   nobody writes to a file past its journal.
+TEST_F(CommitFileTest, AFileThatIsBehindItsJournalIsNotMappedForWritingWithoutIt) {
+  const std::string path = directory_.write("table.db", std::string(10'000, '.'));
+  Pager pager({.memory_bytes = 1_MiB});
+  {
+    WritablePagedArea area = pager.map(path, options_).value();
+    store(area, 0, 1);
+    ASSERT_TRUE(area.commit().has_value());
+  }  // As after a crash: the commit is in the journal alone.
+  const auto refused = pager.map(path, {.access = Access::kReadWrite});
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), std::errc::device_or_resource_busy);
+  EXPECT_NE(refused.error().remedy().find("quire recover FILE"), std::string::npos);
+  EXPECT_TRUE(pager.map(path).has_value());
+  ASSERT_TRUE(pager.map(path, options_)->close().has_value());
+  EXPECT_TRUE(pager.map(path, {.access = Access::kReadWrite}).has_value());
+}
+
 }  // namespace
 }  // namespace quire

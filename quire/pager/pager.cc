@@ -7,6 +7,7 @@
 #include "quire/io/file.h"
 #include "quire/journal/journal_file.h"
 #include "quire/journal/journaled_store.h"
+#include "quire/map/journal_mark.h"
 #include "quire/pager/internal/area_commit.h"
 #include "quire/pager/internal/explain.h"
 #include "quire/pager/internal/pager_state.h"
@@ -143,7 +144,11 @@ Result<OpenedArea> open_path(PagerState& state, const std::string& path,
   if (options.commit == CommitMode::kAtomic) {
     return open_atomic(state, path, options);
   }
-  std::shared_ptr<Store> store = QUIRE_TRY(open_file(path, file_options(options)));
+  std::shared_ptr<File> file = QUIRE_TRY(open_file(path, file_options(options)));
+  if constexpr (std::is_same_v<AccessType, ReadWriteAccess>) {
+    QUIRE_TRY(require_no_journal_mark(file->fd(), "map", path));
+  }
+  std::shared_ptr<Store> store = std::move(file);
   Result<OpenedArea> opened = open_store(state, store, options);
   const bool falls_back = !opened && options.engine == PagingEngine::kAutomatic &&
                           opened.error().code() == Errc::kUnsupported;

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "quire/map/writable_mapping.h"
 #include "quire/testing/temp_dir.h"
 #include "quire/tracked/tracked_mapping.h"
 
@@ -99,6 +100,35 @@ TEST_F(TrackedJournalTest, TheLastPageIsCommittedWithZerosBehindTheEnd) {
                                   [](std::byte byte) { return byte == std::byte{'a'}; }));
   EXPECT_TRUE(std::ranges::all_of(map.bytes().subspan(40'000),
                                   [](std::byte byte) { return byte == std::byte{0}; }));
+}
+
+// Goal:   nobody writes to a file past its journal, and who reads it so can find out.
+TEST_F(TrackedJournalTest, AFileThatIsBehindItsJournalIsNotMappedForWritingWithoutIt) {
+  {
+    TrackedMapping tracked = make(8_KiB);
+    ASSERT_TRUE(tracked.checkpoint().has_value());  // Its size is in the file.
+    put(tracked, 0, 'a');
+    ASSERT_TRUE(tracked.commit().has_value());
+  }  // As if the process had died: the commit is in the journal alone.
+  const auto refused = map(path_, {.access = Access::kReadWrite});
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), std::errc::device_or_resource_busy);
+  EXPECT_NE(refused.error().message().find("quire recover FILE"), std::string::npos)
+      << refused.error().message();
+  const auto says_so = [](const std::string& text) {
+    return text.find("its last commits may be in its journal") != std::string::npos;
+  };
+  {
+    const Mapping reader = map(path_).value();
+    EXPECT_TRUE(says_so(reader.explain()));
+    EXPECT_NE(reader.bytes()[0], std::byte{'a'});
+    EXPECT_TRUE(map(path_, {.access = Access::kReadWrite, .sharing = Sharing::kPrivate})
+                    ->explain()
+                    .find("its last commits") != std::string::npos);
+  }
+  EXPECT_EQ(map(path_, CommittedOptions{.commit = Commit::kAtomic})->bytes()[0], std::byte{'a'});
+  EXPECT_FALSE(says_so(map(path_).value().explain()));
+  EXPECT_TRUE(map(path_, {.access = Access::kReadWrite}).has_value());
 }
 
 }  // namespace

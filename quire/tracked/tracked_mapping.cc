@@ -7,6 +7,7 @@
 #include "quire/base/page_window.h"
 #include "quire/journal/journal_file.h"
 #include "quire/journal/journal_report.h"
+#include "quire/map/journal_mark.h"
 #include "quire/map/writable_mapping.h"
 #include "quire/sys/descriptor.h"
 #include "quire/sys/metadata.h"
@@ -14,9 +15,6 @@
 
 namespace quire {
 namespace {
-
-// journal_file.h: what a file carries while its journal may have its last commits.
-const std::string kMark = "user.quire.journal";
 
 Error closed(const char* operation) {
   return make_error(Errc::kClosed, operation, "a tracked mapping", "it was closed or moved from");
@@ -38,7 +36,7 @@ Result<void> require_no_mark(const std::string& path, const std::string& journal
   if (!file) {
     return fail(sys::to_error(file.error(), "map", path));
   }
-  if (!sys::attribute(file->get(), kMark)) {
+  if (!has_journal_mark(file->get())) {
     return {};
   }
   return fail(Error({.code = std::make_error_code(std::errc::no_such_file_or_directory),
