@@ -56,6 +56,21 @@ struct Popped {
   TestMessage message;
 };
 
+// The next whole message of a ring with many writers, as `load` takes it from what the core shows.
+template <typename Core, typename Load>
+Popped pop_past_the_dead(Core& core, const Peers& peers, Load load) {
+  TryResult result = core.look();
+  while (result == TryResult::kBlocked && core.abandon_dead(peers)) {
+    result = core.look();
+  }
+  if (result != TryResult::kDone) {
+    return {result, {}};
+  }
+  const Popped popped{result, load()};
+  core.release();
+  return popped;
+}
+
 // --- Many writers, cells ---------------------------------------------------------------------
 
 class CellsRing {
@@ -103,16 +118,7 @@ class CellsRing {
    public:
     explicit Reader(const CellsRing& ring) : core_(ring.place()) {}
     Popped pop(const Peers& peers) {
-      TryResult result = core_.look();
-      while (result == TryResult::kBlocked && core_.abandon_dead(peers)) {
-        result = core_.look();
-      }
-      if (result != TryResult::kDone) {
-        return {result, {}};
-      }
-      const Popped popped{result, load_message(core_.payload())};
-      core_.release();
-      return popped;
+      return pop_past_the_dead(core_, peers, [this] { return load_message(core_.payload()); });
     }
     [[nodiscard]] bool is_sound() const { return core_.is_sound(); }
 
@@ -180,23 +186,18 @@ class RecordsRing {
   class Reader {
    public:
     explicit Reader(const RecordsRing& ring) : core_(ring.place()) {}
+    // A record of the wrong length is no whole message.
     Popped pop(const Peers& peers) {
-      TryResult result = core_.look();
-      while (result == TryResult::kBlocked && core_.abandon_dead(peers)) {
-        result = core_.look();
-      }
-      if (result != TryResult::kDone) {
-        return {result, {}};
-      }
-      Popped popped{result, {}};
-      if (core_.record().size() >= sizeof(TestMessage)) {
-        popped.message = load_message(core_.record().data());
-      }
-      if (core_.record().size() != length_of(popped.message.number)) {
-        popped.message.check = ~popped.message.check;
-      }
-      core_.release();
-      return popped;
+      return pop_past_the_dead(core_, peers, [this] {
+        TestMessage message;
+        if (core_.record().size() >= sizeof(TestMessage)) {
+          message = load_message(core_.record().data());
+        }
+        if (core_.record().size() != length_of(message.number)) {
+          message.check = ~message.check;
+        }
+        return message;
+      });
     }
     [[nodiscard]] bool is_sound() const { return core_.is_sound(); }
 

@@ -51,7 +51,7 @@ class WakeTest : public ::testing::TestWithParam<Refused> {
   // waiting and takes its wish back.
   static constexpr std::uint64_t kRounds = 100;
   static constexpr std::uint64_t kSingles = 200;
-  static constexpr std::uint64_t kAtOnce = 2 * kFindsPerWish;
+  static constexpr std::uint64_t kAtOnce = 2 * std::uint64_t{kFindsPerWish};
   static constexpr std::uint64_t kLast = kRounds * (kSingles + kAtOnce);
 
   static int publish_all(const SharedObject& object, bool is_refused) {
