@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quire/c/internal/broadcast_records.h"
 
-#include <algorithm>
-
 #include "quire/ipc/segment.h"
 
 namespace quire::c {
@@ -93,8 +91,7 @@ Sight BroadcastRecordReader::seek() noexcept {
   if (sight != Sight::kGone) {
     return sight;
   }
-  // The tail may be one behind the slots.
-  const std::uint64_t next = std::max(core_.oldest(core_.tail()), cursor_ + 1);
+  const std::uint64_t next = core_.after_gone(cursor_);
   missed_ += next - cursor_;
   cursor_ = next;
   return core_.look(cursor_);
