@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "quire/base/check.h"
 #include "quire/io/file.h"
 #include "quire/journal/journal_file.h"
@@ -23,6 +25,10 @@ using internal::JournalOwner;
 using internal::KernelArea;
 using internal::OpenedArea;
 using internal::PagerState;
+
+// What opening a journal may take while other areas have the budget: less than what a process needs
+// beside it.
+constexpr std::uint64_t kRecoveryMemoryBytesMax = 32_MiB;
 
 template <typename AccessType>
 AreaOptions area_options(const BasicPagedOptions<AccessType>& options, std::uint64_t size_bytes) {
@@ -128,7 +134,7 @@ Result<OpenedArea> open_atomic(PagerState& state, const std::string& path,
   JournalFileOptions chosen{.path = options.journal_path, .journal = options.journal};
   if (!chosen.journal.recovery_memory_bytes) {
     chosen.journal.recovery_memory_bytes =
-        state.options.memory_bytes;  // What the user means to give.
+        std::min(state.options.memory_bytes, kRecoveryMemoryBytesMax);
   }
   const std::shared_ptr<Journal> journal = QUIRE_TRY(open_journal({path}, chosen));
   Result<OpenedArea> opened = open_journaled(state, journal, 0, JournalOwner::kArea, options);
