@@ -114,6 +114,16 @@ void FileState::drop(ByteRange range) {
   }
 }
 
+void FileState::await_read_ahead(ByteRange range) {
+  std::byte last{};
+  for (std::uint64_t position = range.offset_bytes; position < end_of(range);) {
+    const ByteRange step = next_step(range, position, kReadAheadStep);
+    // The kernel answers when the page is there; past the end of the file nothing is.
+    static_cast<void>(sys::read_at(fd(), {&last, 1}, end_of(step) - 1));
+    position = end_of(step);
+  }
+}
+
 sys::Outcome<void> FileState::read_ahead(ByteRange range) {
   std::uint64_t position = range.offset_bytes;
   while (position < end_of(range)) {
@@ -139,6 +149,7 @@ std::uint64_t FileState::kernel_read_ahead_bytes() {
 }
 
 void FileState::leave_run(const ReadStream::Before& left) {
+  await_read_ahead(left.unread);
   drop(left.drop);
   if (!left.drop_ahead || options.read_ahead == ReadAhead::kNone) {
     return;

@@ -115,6 +115,8 @@ class FileState {
   // Asks for a range, in steps that no device's read-ahead limit cuts. Errors: of the first step
   // that was refused.
   sys::Outcome<void> read_ahead(ByteRange range);
+  // Blocks until what was asked for ahead is there: what is on its way cannot be dropped.
+  void await_read_ahead(ByteRange range);
   // What a reader that went elsewhere left.
   void leave_run(const ReadStream::Before& left);
   // Errors of a write-back: they stick.
