@@ -52,7 +52,7 @@ std::uint64_t record_bytes_of(const quire_segment& segment, const char* name) {
   return std::max<std::uint64_t>(segment.choice(name).record_bytes, 1);
 }
 
-quire_broadcast_news to_c(const BroadcastNews& news) noexcept {
+quire_broadcast_news to_c(const ipc::News& news) noexcept {
   return {.struct_size = 0, .reserved = 0, .number = news.number, .missed = news.missed};
 }
 
@@ -130,7 +130,7 @@ quire_code quire_broadcast_reader_read(quire_broadcast_reader* reader, void* rec
     QUIRE_TRY(check_record(operation, reader->reader, "record", record, length_bytes));
     QUIRE_TRY(check_optional_results(operation, "news", news));
     reader->has_peeked = false;
-    const BroadcastNews read =
+    const quire::ipc::News read =
         QUIRE_TRY(reader->reader.read(static_cast<std::byte*>(record), to_wait(timeout_ms)));
     write_results(to_c(read), news);
     return {};
@@ -156,9 +156,9 @@ quire_code quire_broadcast_reader_finish(quire_broadcast_reader* reader, int32_t
                  return quire::fail(misuse(operation, "reader", "there is no record to finish",
                                            "call quire_broadcast_reader_peek() before each one"));
                }
-               const std::optional<BroadcastNews> seen = reader->reader.finish();
+               const std::optional<quire::ipc::News> seen = reader->reader.finish();
                *was_whole = seen ? 1 : 0;
-               write_results(to_c(seen.value_or(BroadcastNews{})), news);
+               write_results(to_c(seen.value_or(quire::ipc::News{})), news);
                return {};
              });
 }

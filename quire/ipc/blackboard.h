@@ -11,12 +11,12 @@
 //   if (view.read(config).value() != 0) use(config);        // 0: nothing was ever written
 //   view.wait_for_change({.timeout = 1s});
 //
-// It is a Broadcast of kValues slots of which only the newest counts:
+// It is a Broadcast of four slots of which only the newest counts:
 //
 //   | value n - 2 | value n - 1 | value n |  n + 1, being written  |
 //                                   '- what read() copies, and looks again whether it still is
 //
-// The writer never touches the newest value, so a reader has the time of kValues - 1 writes for its
+// The writer never touches the newest value, so a reader has the time of three writes for its
 // copy before it must begin again. A writer that dies in the middle leaves the one before whole.
 //
 // What is shared: as broadcast.h says.
@@ -25,7 +25,7 @@
 // Thread-safety: a handle is for one thread at a time; one writer, any number of readers. Not
 //                usable in a child of fork().
 // Errors:        opening: EBUSY for a second writer, ENOENT, kWrongKind. read(): kCorrupt; EAGAIN
-//                when the writer was faster kTurnsMax times running. Waiting: ETIMEDOUT.
+//                when the writer was faster kReaderTurnsMax times running. Waiting: ETIMEDOUT.
 // Cost:          write: a copy, three stores. read: a copy, four loads.
 #pragma once
 
@@ -42,25 +42,22 @@ namespace quire::ipc {
 template <typename T>
 class Blackboard {
   static_assert(internal::kFitsSharedMemory<T>, "T must be trivially copyable and not a pointer");
-  using Shape = internal::BroadcastShape<T>;
   static constexpr ObjectKind kKind = ObjectKind::kBlackboard;
-  // Three writes' time for a copy; more would only take memory.
-  static constexpr std::uint64_t kValues = 4;
 
  public:
   struct Options {
     std::string type = {};  // T's name, for who is told that it does not fit.
   };
   [[nodiscard]] static ObjectSpec object(std::string name, const Options& options = {}) {
-    return internal::ring_spec(std::move(name), internal::element_of<T>(options.type),
-                               Shape::shape(kKind), kValues);
+    const internal::ElementType element = internal::element_of<T>(options.type);
+    return internal::ring_spec(std::move(name), element, internal::broadcast_shape(kKind, element),
+                               internal::kBlackboardValues);
   }
 
   class Writer : public internal::BroadcastWriterHandle {
    public:
     void write(const T& value) noexcept {
-      internal::copy_words_in(core_.begin(), reinterpret_cast<const std::byte*>(&value), sizeof(T));
-      publish_now();
+      publish_copy(reinterpret_cast<const std::byte*>(&value), sizeof(T));
     }
     // How often it was written, by this writer and those before it.
     [[nodiscard]] std::uint64_t version() const noexcept { return core_.number(); }
@@ -70,33 +67,12 @@ class Blackboard {
     Writer() noexcept = default;
   };
 
-  class Reader : public internal::BroadcastReaderHandle {
+  class Reader : public internal::LatestReaderHandle {
    public:
     // Copies the latest value and returns its version, from 1 on; 0, and no value, when none was
     // written yet.
     Result<std::uint64_t> read(T& value) {
-      for (int turn = 0; turn < kTurnsMax; ++turn) {
-        std::uint64_t tail = core_.tail();
-        if (core_.look(tail) == internal::Sight::kWhole) {
-          ++tail;  // Its writer has not said so yet, or has died before it could.
-        }
-        if (tail == 0) {
-          return std::uint64_t{0};
-        }
-        if (tail < version_ || core_.look(tail - 1) == internal::Sight::kCorrupt) {
-          return fail(internal::corrupt(seat_.object(), "read"));
-        }
-        if (core_.look(tail - 1) != internal::Sight::kWhole) {
-          continue;  // It was written over since we asked which is the latest.
-        }
-        internal::copy_words_out(reinterpret_cast<std::byte*>(&value), core_.payload(tail - 1),
-                                 sizeof(T));
-        if (core_.is_still(tail - 1)) {
-          version_ = tail;
-          return tail;
-        }
-      }
-      return fail(internal::overtaken(seat_.object(), "read"));
+      return copy(reinterpret_cast<std::byte*>(&value), sizeof(T));
     }
     // Waits until there is a later value than read() has returned. Errors: ETIMEDOUT.
     Result<void> wait_for_change(const WaitOptions& options = {}) {
@@ -110,29 +86,17 @@ class Blackboard {
    private:
     friend class Blackboard;
     Reader() noexcept = default;
-    static constexpr int kTurnsMax = 1000;
-
-    std::uint64_t version_ = 0;  // Of the value that read() returned.
   };
 
   [[nodiscard]] static Result<Writer> writer(const Segment& segment, std::string_view name) {
-    ObjectRef object = QUIRE_TRY(find(segment, name));
     Writer writer;
-    const internal::BroadcastPlace place = Shape::place(object, kKind);
-    QUIRE_TRY(Writer::open(writer, std::move(object), place));
+    QUIRE_TRY(Writer::open(writer, segment, name, kKind, internal::element_of<T>({})));
     return writer;
   }
   [[nodiscard]] static Result<Reader> reader(const Segment& segment, std::string_view name) {
-    ObjectRef object = QUIRE_TRY(find(segment, name));
     Reader reader;
-    const internal::BroadcastPlace place = Shape::place(object, kKind);
-    QUIRE_TRY(Reader::open(reader, std::move(object), place));
+    QUIRE_TRY(Reader::open(reader, segment, name, kKind, internal::element_of<T>({})));
     return reader;
-  }
-
- private:
-  static Result<ObjectRef> find(const Segment& segment, std::string_view name) {
-    return internal::find_ring(segment, name, kKind, internal::element_of<T>({}));
   }
 };
 

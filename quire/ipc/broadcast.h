@@ -53,16 +53,9 @@
 
 namespace quire::ipc {
 
-// What came with an object.
-struct News {
-  std::uint64_t number = 0;  // Of the object, counted from 0 since the beginning.
-  std::uint64_t missed = 0;  // Objects between the one read before and this one.
-};
-
 template <typename T>
 class Broadcast {
   static_assert(internal::kFitsSharedMemory<T>, "T must be trivially copyable and not a pointer");
-  using Shape = internal::BroadcastShape<T>;
   static constexpr ObjectKind kKind = ObjectKind::kBroadcast;
 
  public:
@@ -71,16 +64,15 @@ class Broadcast {
     std::string type = {};        // T's name, for who is told that it does not fit.
   };
   [[nodiscard]] static ObjectSpec object(std::string name, const Options& options) {
-    return internal::ring_spec(std::move(name), internal::element_of<T>(options.type),
-                               Shape::shape(kKind), internal::round_capacity(options.capacity));
+    const internal::ElementType element = internal::element_of<T>(options.type);
+    return internal::ring_spec(std::move(name), element, internal::broadcast_shape(kKind, element),
+                               internal::round_capacity(options.capacity));
   }
 
   class Writer : public internal::BroadcastWriterHandle {
    public:
     void publish(const T& object) noexcept {
-      internal::copy_words_in(core_.begin(), reinterpret_cast<const std::byte*>(&object),
-                              sizeof(T));
-      publish_now();
+      publish_copy(reinterpret_cast<const std::byte*>(&object), sizeof(T));
     }
     // Where the next object goes; what is there is one that readers can no longer see.
     [[nodiscard]] T& begin() noexcept { return *reinterpret_cast<T*>(core_.begin()); }
@@ -94,61 +86,27 @@ class Broadcast {
     Writer() noexcept = default;
   };
 
-  enum class From : std::uint8_t { kNewest, kOldest };
+  using From = internal::BroadcastFrom;
 
-  class Reader : public internal::BroadcastReaderHandle {
+  class Reader : public internal::NewsReaderHandle {
    public:
     // The next object, or nullptr when there is none yet. REQUIRES: finish() before its use.
-    [[nodiscard]] const T* peek() noexcept {
-      return seek() == internal::Sight::kWhole ? reinterpret_cast<const T*>(core_.payload(cursor_))
-                                               : nullptr;
-    }
+    [[nodiscard]] const T* peek() noexcept { return reinterpret_cast<const T*>(peek_now()); }
     // Goes on to the next. True: what peek() showed was whole until now. False: it was not; peek()
     // again. REQUIRES: peek() returned an object.
-    [[nodiscard]] bool finish() noexcept {
-      const bool was_whole = core_.is_still(cursor_);
-      if (was_whole) {
-        news_ = {.number = cursor_, .missed = std::exchange(missed_, 0)};
-        ++cursor_;
-      }
-      return was_whole;
-    }
+    [[nodiscard]] bool finish() noexcept { return finish_now(); }
     // About what finish() said true of.
     [[nodiscard]] const News& news() const noexcept { return news_; }
 
-    // A copy. False: there is nothing new.
+    // A copy. False: there is nothing new. A writer that went round the ring at each of many turns
+    // makes us look idle, not hang.
     bool try_read(T& object) noexcept {
-      // Each turn but the last means that the writer has gone round the ring; one that has written
-      // so fast for so long makes us look idle, not hang.
-      for (int turn = 0; turn < kTurnsMax; ++turn) {
-        const internal::Sight sight = seek();
-        if (sight == internal::Sight::kGone) {
-          continue;
-        }
-        if (sight != internal::Sight::kWhole) {
-          return false;
-        }
-        internal::copy_words_out(reinterpret_cast<std::byte*>(&object), core_.payload(cursor_),
-                                 sizeof(T));
-        if (finish()) {
-          return true;
-        }
-      }
-      return false;
+      return try_copy(reinterpret_cast<std::byte*>(&object), sizeof(T));
     }
     // Waits for the next object. Errors: ETIMEDOUT; EAGAIN when every one was written over before
     // it could be copied, again and again; kCorrupt.
     Result<News> read(T& object, const WaitOptions& options = {}) {
-      for (int turn = 0; turn < kTurnsMax; ++turn) {
-        if (try_read(object)) {
-          return news_;
-        }
-        if (is_corrupt_) {
-          return fail(internal::corrupt(seat_.object(), "read"));
-        }
-        QUIRE_TRY(wait_for(cursor_, options));
-      }
-      return fail(internal::overtaken(seat_.object(), "read"));
+      return copy(reinterpret_cast<std::byte*>(&object), sizeof(T), options);
     }
     // Waits until peek() has something to show. Errors: ETIMEDOUT.
     Result<void> wait(const WaitOptions& options = {}) { return wait_for(cursor_, options); }
@@ -163,49 +121,20 @@ class Broadcast {
    private:
     friend class Broadcast;
     Reader() noexcept = default;
-    static constexpr int kTurnsMax = 1000;
-
-    // Moves the cursor to where something can be seen.
-    internal::Sight seek() noexcept {
-      internal::Sight sight = core_.look(cursor_);
-      if (sight == internal::Sight::kGone) {
-        const std::uint64_t next = core_.after_gone(cursor_);
-        missed_ += next - cursor_;
-        cursor_ = next;
-        sight = core_.look(cursor_);
-      }
-      is_corrupt_ = is_corrupt_ || sight == internal::Sight::kCorrupt;
-      return is_corrupt_ ? internal::Sight::kCorrupt : sight;
-    }
-
-    std::uint64_t cursor_ = 0;
-    std::uint64_t missed_ = 0;  // Since the last object that was read.
-    News news_;
-    bool is_corrupt_ = false;
   };
 
   [[nodiscard]] static Result<Writer> writer(const Segment& segment, std::string_view name) {
-    ObjectRef object = QUIRE_TRY(find(segment, name));
     Writer writer;
-    const internal::BroadcastPlace place = Shape::place(object, kKind);
-    QUIRE_TRY(Writer::open(writer, std::move(object), place));
+    QUIRE_TRY(Writer::open(writer, segment, name, kKind, internal::element_of<T>({})));
     return writer;
   }
   // kNewest: the first object read is the first that is published from now on.
   [[nodiscard]] static Result<Reader> reader(const Segment& segment, std::string_view name,
                                              From from = From::kNewest) {
-    ObjectRef object = QUIRE_TRY(find(segment, name));
     Reader reader;
-    const internal::BroadcastPlace place = Shape::place(object, kKind);
-    QUIRE_TRY(Reader::open(reader, std::move(object), place));
-    const std::uint64_t tail = reader.core_.tail();
-    reader.cursor_ = from == From::kNewest ? tail : reader.core_.oldest(tail);
+    QUIRE_TRY(Reader::open(reader, segment, name, kKind, internal::element_of<T>({})));
+    reader.start(from);
     return reader;
-  }
-
- private:
-  static Result<ObjectRef> find(const Segment& segment, std::string_view name) {
-    return internal::find_ring(segment, name, kKind, internal::element_of<T>({}));
   }
 };
 

@@ -40,9 +40,7 @@ class BroadcastRecordWriter : public ipc::internal::BroadcastWriterHandle {
   void commit() noexcept { publish_now(); }
   // A copy of a whole record.
   void publish(const void* record) noexcept {
-    ipc::internal::copy_words_in(core_.begin(), static_cast<const std::byte*>(record),
-                                 record_bytes_);
-    publish_now();
+    publish_copy(static_cast<const std::byte*>(record), record_bytes_);
   }
   [[nodiscard]] std::uint64_t record_bytes() const noexcept { return record_bytes_; }
 
@@ -50,14 +48,9 @@ class BroadcastRecordWriter : public ipc::internal::BroadcastWriterHandle {
   std::uint64_t record_bytes_ = 0;
 };
 
-struct BroadcastNews {
-  std::uint64_t number = 0;
-  std::uint64_t missed = 0;
-};
-
-class BroadcastRecordReader : public ipc::internal::BroadcastReaderHandle {
+class BroadcastRecordReader : public ipc::internal::NewsReaderHandle {
  public:
-  enum class From : std::uint8_t { kNewest, kOldest };
+  using From = ipc::internal::BroadcastFrom;
 
   [[nodiscard]] static Result<BroadcastRecordReader> open(const ipc::Segment& segment,
                                                           const std::string& name,
@@ -67,27 +60,27 @@ class BroadcastRecordReader : public ipc::internal::BroadcastReaderHandle {
   [[nodiscard]] Result<const std::byte*> peek(const ipc::WaitOptions& options);
   // Goes on to the next. Nothing: what was peeked at has been written over.
   // REQUIRES: peek() gave a record.
-  [[nodiscard]] std::optional<BroadcastNews> finish() noexcept;
+  [[nodiscard]] std::optional<ipc::News> finish() noexcept {
+    return finish_now() ? std::optional(news_) : std::nullopt;
+  }
   // Waits for a record and copies it. Errors: as peek().
-  [[nodiscard]] Result<BroadcastNews> read(std::byte* record, const ipc::WaitOptions& options);
+  [[nodiscard]] Result<ipc::News> read(std::byte* record, const ipc::WaitOptions& options) {
+    return copy(record, record_bytes_, options);
+  }
   [[nodiscard]] bool arm(const ipc::Doorbell& bell) { return arm_for(cursor_, bell); }
   [[nodiscard]] std::uint64_t record_bytes() const noexcept { return record_bytes_; }
 
  private:
-  [[nodiscard]] ipc::internal::Sight seek() noexcept;
-
   std::uint64_t record_bytes_ = 0;
-  std::uint64_t cursor_ = 0;
-  std::uint64_t missed_ = 0;  // Since the last record that was read.
 };
 
-class BlackboardRecordReader : public ipc::internal::BroadcastReaderHandle {
+class BlackboardRecordReader : public ipc::internal::LatestReaderHandle {
  public:
   [[nodiscard]] static Result<BlackboardRecordReader> open(const ipc::Segment& segment,
                                                            const std::string& name,
                                                            std::uint64_t record_bytes);
   // The version; 0 and no copy before the first. Errors: EAGAIN; kCorrupt.
-  [[nodiscard]] Result<std::uint64_t> read(std::byte* value);
+  [[nodiscard]] Result<std::uint64_t> read(std::byte* value) { return copy(value, record_bytes_); }
   // Errors: ETIMEDOUT.
   [[nodiscard]] Result<void> wait(const ipc::WaitOptions& options) {
     return wait_for(version_, options);
@@ -97,7 +90,6 @@ class BlackboardRecordReader : public ipc::internal::BroadcastReaderHandle {
 
  private:
   std::uint64_t record_bytes_ = 0;
-  std::uint64_t version_ = 0;  // Of the value that read() returned.
 };
 
 }  // namespace quire::c
