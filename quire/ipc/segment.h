@@ -4,10 +4,9 @@
 //
 //   ipc::Layout layout;
 //   layout.add(ipc::SpscRing<Tick>::object("ticks", {.capacity = 4096}));
-//   auto prices = ipc::Segment::open("prices", layout).value();        // whoever comes first makes
-//   it
+//   auto prices = ipc::Segment::open("prices", layout).value();    // whoever is first makes it
 //
-//   auto nameless = ipc::Segment::make_anonymous(layout).value();      // a sealed memfd
+//   auto nameless = ipc::Segment::make_anonymous(layout).value();  // a sealed memfd
 //   ... sys::send_descriptor(socket, nameless.descriptor()) -> ipc::Segment::adopt(...) ...
 //
 // A name is a file in the runtime directory: $QUIRE_IPC_DIR, else /dev/shm/quire-UID. /dev/shm is a

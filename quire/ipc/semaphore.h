@@ -20,13 +20,11 @@
 //   semaphore, 64 + 4 * units bytes, rounded up to 64, aligned to 64
 //    0  64  wait point (wait_point.h)
 //   64      units, 4 bytes each: bits 0-29 holder's MemberId, 0 nobody; bit 30 zero; bit 31 the
-//   last
-//           holder died
+//           last holder died
 //
 // Invariants:    a unit has at most one holder; a unit whose holder is alive is never taken from
-// it,
-//                whichever thread of it asked. A death at any step leaves each unit free, or held
-//                by somebody who can be asked for.
+//                it, whichever thread of it asked. A death at any step leaves each unit free, or
+//                held by somebody who can be asked for.
 // Thread-safety: any thread of any process; a Permit belongs to one thread at a time.
 // Errors:        of acquire(): std::errc::timed_out.
 // Cost:          without contention one CAS, after a search that begins where this handle found one

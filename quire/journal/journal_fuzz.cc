@@ -3,8 +3,7 @@
 // Fuzzes what opens a journal. The first byte says what the rest is:
 //
 //   even  patches of a journal that a crash left: 3 bytes of place, 1 of value. Whatever is
-//   accepted
-//         then must be one of its generations, for every checksum is its own.
+//         accepted then must be one of its generations, for every checksum is its own.
 //   odd   the same, and all checksums are made right again, as somebody would who means it: no
 //         crash, no more memory than the stores have, and an end.
 #include <algorithm>

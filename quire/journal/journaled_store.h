@@ -6,10 +6,9 @@
 //   sync(kData), kAll      a commit of this file; a range is widened to all of it
 //   sync(kStarted)         nothing: there is nothing to start
 //   allocate               makes the file longer. No space of the disk is reserved, and none is
-//   needed:
-//                          writes go to the log, which has its own.
+//                          needed: writes go to the log, which has its own.
 //   IoQueue                reads of ranges that have nothing in the log go to the kernel, for the
-//   file
+//                          file
 //
 // Any offset, length and memory will do; what covers a page in part reads the page first. Whole
 // pages of page-aligned memory are what it is made for.

@@ -26,8 +26,7 @@
 // Thread-safety: the service thread only. REQUIRES throughout: the areas are committing, their
 //                gates shut until left() is 0.
 // Cost:          one copy of each granule; one more of those aside. begin() looks at the granules
-// of
-//                leaves that have dirty ones, up to the last of these; the rest goes by what it
+//                of leaves that have dirty ones, up to the last of these; the rest goes by what it
 //                found.
 #pragma once
 

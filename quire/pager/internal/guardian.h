@@ -52,8 +52,7 @@ class Guardian {
 
   // Returns a slot. Starts the process if there is none.
   // Errors: kUnsupported for what is not a regular file; kLimit; EAGAIN, ENOMEM, EMFILE; EACCES
-  // when
-  //         the file cannot be opened once more; ENOLCK; kFailed when the process has died.
+  //         when the file cannot be opened once more; ENOLCK; kFailed when the process has died.
   [[nodiscard]] Result<std::uint32_t> watch(const GuardedArea& area);
   // From now on what happens to the area is nobody's business.
   void forget(std::uint32_t slot) noexcept;

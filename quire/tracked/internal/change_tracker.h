@@ -9,8 +9,7 @@
 //               changed
 //
 // Invariants:    a store that comes while changes are taken is found then or the next time; after
-// an
-//                error, the next answer holds every private page.
+//                an error, the next answer holds every private page.
 // Thread-safety: one thread at a time; stores to the memory at any time.
 #pragma once
 
