@@ -149,7 +149,10 @@ std::uint64_t FileState::kernel_read_ahead_bytes() {
 }
 
 void FileState::leave_run(const ReadStream::Before& left) {
-  await_read_ahead(left.unread);
+  const std::uint64_t drop_end_bytes = end_of(left.drop);
+  if (drop_end_bytes > left.run_end_bytes) {
+    await_read_ahead({left.run_end_bytes, drop_end_bytes - left.run_end_bytes});
+  }
   drop(left.drop);
   if (!left.drop_ahead || options.read_ahead == ReadAhead::kNone) {
     return;

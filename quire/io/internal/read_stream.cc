@@ -23,7 +23,6 @@ ReadStream::Before ReadStream::end_run() {
   left.run_end_bytes = next_;
   if (options_.drop == DropReads::kAll) {
     left.drop = between(dropped_end_, std::max(next_, ahead_end_));
-    left.unread = between(next_, std::max(next_, ahead_end_));
   }
   // A single read at some place is not read ahead of.
   left.drop_ahead =

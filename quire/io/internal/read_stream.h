@@ -47,8 +47,8 @@ class ReadStream {
   // What a jump leaves behind, and what comes next. Empty ranges are nothing.
   struct Before {
     ByteRange ahead{0, 0};
-    ByteRange drop{0, 0};    // Behind the run that ended.
-    ByteRange unread{0, 0};  // The end of it: asked for ahead, and perhaps still on its way.
+    // Of the run that ended. From run_end_bytes on: asked for ahead, and perhaps still on its way.
+    ByteRange drop{0, 0};
     // The kernel may have read ahead of that run: up to some distance from where it ended.
     bool drop_ahead = false;
     std::uint64_t run_end_bytes = 0;
