@@ -250,17 +250,19 @@ Result<RoundReport> measure_round(const Cell& cell, const Target& target, Worklo
   const auto begin = std::chrono::steady_clock::now();
   const Result<void> ran = runner.run(tally);
   const auto end = std::chrono::steady_clock::now();
+  // Before the device is asked: reads ahead still come in, and one that the path has counted the
+  // device must have counted, too.
+  if (engine != nullptr) {
+    round.engine = difference(counts_before, engine->counts());
+  } else {
+    round.system_calls = tally.system_calls;
+  }
   counting.stop(round);
   QUIRE_TRY(ran);
   round.cache_left_bytes = cached_bytes(target, runner.fd());
   round.seconds = std::chrono::duration<double>(end - begin).count();
   round.bytes = tally.bytes;
   round.operations = tally.operations;
-  if (engine != nullptr) {
-    round.engine = difference(counts_before, engine->counts());
-  } else {
-    round.system_calls = tally.system_calls;
-  }
   round.verified_cold = is_cold(cell, round.cache_before_bytes);
   round.verified_direct = is_direct(cell, tally, round);
   if (tally.latency.count() > 0) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <array>
 #include <vector>
 
 #include "quire/base/units.h"
@@ -252,6 +253,47 @@ TEST_F(MeasureTest, APathBeyondMemoryRunsBeforeItIsMeasured) {
     EXPECT_EQ(runner.first_draws, exceeds ? (std::vector<std::uint64_t>{0, 100, 200, 300})
                                           : std::vector<std::uint64_t>{0});
   }
+}
+
+// A runner whose engine goes on reading ahead whenever nobody looks: a page of the file, each time
+// that it is asked what it has read.
+class ReadingOnRunner final : public PathRunner, public PathEngine {
+ public:
+  Result<void> open(const Target& target, const Workload& /*work*/) override {
+    fd_ = target.fd();
+    return {};
+  }
+  Result<void> run(Tally& /*tally*/) override { return {}; }
+  Result<void> read_in(ByteRange /*range*/) override { return {}; }
+  [[nodiscard]] EngineDetails details() const override { return {}; }
+  [[nodiscard]] EngineCounts counts() const override {
+    std::array<std::byte, kPatternPageBytes> page{};
+    EXPECT_EQ(sys::read_at(fd_, page, ++reads_ * 4_MiB), page.size());
+    return {.reads = reads_, .read_bytes = reads_ * page.size()};
+  }
+  [[nodiscard]] PathEngine* engine() noexcept override { return this; }
+  [[nodiscard]] int fd() const noexcept override { return fd_; }
+  [[nodiscard]] std::string method() const override { return "reading on"; }
+
+ private:
+  int fd_ = -1;
+  mutable std::uint64_t reads_ = 0;
+};
+
+// Goal:   what an engine reads while the counters are read is never its own bytes alone: the device
+//         would seem to have read fewer than it.
+TEST_F(MeasureTest, WhatAnEngineHasReadTheDeviceHasReadToo) {
+  const Cell cell = cell_of(Pattern::kRandomRead, Path::kPagedPrefetched, State::kCold);
+  Workload work = make_workload(cell, target_, {.index = 0, .seconds = 1, .seed = 1});
+  ReadingOnRunner runner;
+  const auto report = measure_round(cell, target_, work, runner);
+  ASSERT_TRUE(report.has_value()) << report.error().message();
+  ASSERT_TRUE(report->round.engine.has_value());
+  EXPECT_EQ(report->round.engine->read_bytes, kPatternPageBytes);
+  if (!report->round.device_read_bytes) {
+    GTEST_SKIP() << "/proc/self/io: not to be read";
+  }
+  EXPECT_GE(report->round.device_read_bytes, kPatternPageBytes);
 }
 
 // Goal:   a device that fails in the middle is the error of this round, with its offset.

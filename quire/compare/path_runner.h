@@ -42,7 +42,8 @@ class PathEngine {
   // Brings a range of the file into that memory. Not measured. Errors: of the reads.
   virtual Result<void> read_in(ByteRange range) = 0;
   [[nodiscard]] virtual EngineDetails details() const = 0;
-  [[nodiscard]] virtual EngineCounts counts() const = 0;  // Since it was opened.
+  // Since it was opened. What is still being read is not counted yet.
+  [[nodiscard]] virtual EngineCounts counts() const = 0;
 };
 
 class PathRunner {
