@@ -82,7 +82,6 @@
 #include "quire/map/file_set.h"
 #include "quire/map/file_windows.h"
 #include "quire/map/guarded.h"
-#include "quire/map/journal_mark.h"
 #include "quire/map/map_options.h"
 #include "quire/map/mapping.h"
 #include "quire/map/page_lock.h"

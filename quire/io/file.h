@@ -139,7 +139,8 @@ class File final : public Store {
 // Opens a regular file or a block device.
 // Errors: those of open(2); EINVAL for options that contradict each other; kWrongKind for
 //         directories, pipes, sockets; kUnsupported when kBypass is refused and Fallback::kRefused
-//         was asked for.
+//         was asked for; EBUSY for writing to a file whose last commits may be in its journal, and
+//         not in it (BehindJournal). Who only reads such a file is told by explain().
 // Blocks: when direct, for one small read.
 [[nodiscard]] Result<std::unique_ptr<File>> open_file(PathArgument path,
                                                       const FileOptions& options = {});

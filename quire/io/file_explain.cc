@@ -10,6 +10,7 @@
 #include "quire/io/internal/file_state.h"
 #include "quire/sys/file.h"
 #include "quire/sys/file_system.h"
+#include "quire/sys/journal_mark.h"
 #include "quire/sys/memory.h"
 
 namespace quire::internal {
@@ -95,6 +96,10 @@ std::string explain(const FileState& file) {
       file.name + ": " + (file.is_direct() ? explain_direct(*file.direct) : explain_buffered(file));
   if (file.options.write_through == WriteThrough::kEachWrite) {
     text += ", each write is durable (RWF_DSYNC)";
+  }
+  const bool is_its_journal = file.options.behind_journal == BehindJournal::kAllowed;
+  if (!is_its_journal && sys::has_journal_mark(file.fd())) {
+    text += std::string("; ") + sys::kBehindItsJournal;
   }
   return text;
 }

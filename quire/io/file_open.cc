@@ -10,6 +10,7 @@
 #include "quire/base/page_window.h"
 #include "quire/io/internal/file_state.h"
 #include "quire/sys/file.h"
+#include "quire/sys/journal_mark.h"
 
 namespace quire {
 namespace internal {
@@ -48,6 +49,7 @@ class FileOpener {
 
   Result<void> prepare() {
     QUIRE_TRY(look());
+    QUIRE_TRY(ask_journal());
     if (options().cache == CacheUse::kBypass) {
       QUIRE_TRY(go_direct());
     }
@@ -113,6 +115,15 @@ class FileOpener {
                              "a regular file or a block device has bytes at an offset"));
     }
     return {};
+  }
+
+  // Errors: EBUSY for a file that only its journal may write to.
+  Result<void> ask_journal() {
+    const bool is_new = !state_->is_name_durable.load();
+    if (!options().writable || is_new || options().behind_journal == BehindJournal::kAllowed) {
+      return {};
+    }
+    return sys::require_no_journal_mark(state_->fd(), "open", path());
   }
 
   // Errors: those of a refusal that must not be got around, and EIO of the probe.

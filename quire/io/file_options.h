@@ -51,11 +51,19 @@ enum class WriteThrough : std::uint8_t {
   kEachWrite,  // When it returns: RWF_DSYNC; a direct write then is one forced unit access.
 };
 
+// Whether a file may be written whose last commits may be in its journal, and not in it: what is
+// written could be undone, or mixed with those of a commit (quire/sys/journal_mark.h).
+enum class BehindJournal : std::uint8_t {
+  kRefused,  // open_file() fails with EBUSY.
+  kAllowed,  // For the journal itself.
+};
+
 struct FileOptions {
   bool writable = false;
   bool create = false;               // Makes the file when it is missing ...
   bool exclusive = false;            // ... and fails when it is not (EEXIST).
   std::uint32_t create_mode = 0644;  // Before the umask.
+  BehindJournal behind_journal = BehindJournal::kRefused;
 
   CacheUse cache = CacheUse::kKeep;
   Fallback fallback = Fallback::kAllowed;

@@ -22,6 +22,8 @@
 #include "quire/sys/call.h"
 #include "quire/sys/descriptor.h"
 #include "quire/sys/file.h"
+#include "quire/sys/journal_mark.h"
+#include "quire/sys/metadata.h"
 #include "quire/testing/aligned_memory.h"
 #include "quire/testing/temp_dir.h"
 
@@ -147,6 +149,36 @@ TEST(FileOpenTest, ExplainNamesWhatWasChosen) {
             std::string::npos)
       << dropping->explain();
   EXPECT_EQ(dropping->stats().drop_fallbacks, 0U);  // Nobody refused anything.
+}
+
+// Goal:   nobody but its journal writes to a file that may be behind it, and who reads it can find
+//         out.
+TEST(FileOpenTest, AFileBehindItsJournalIsWrittenByTheJournalAlone) {
+  const TempDir directory;
+  const std::string path = directory.write("data", "0123");
+  const sys::Descriptor mark = sys::open_file(path.c_str(), {.write = true}).value();
+  if (!sys::set_attribute(mark.get(), sys::kJournalAttribute, "of a journal")) {
+    GTEST_SKIP() << "extended attributes: this file system has none";
+  }
+  const auto says_so = [&](const FileOptions& options) {
+    return open_file(path, options).value()->explain().find(sys::kBehindItsJournal) !=
+           std::string::npos;
+  };
+  for (const CacheUse cache : {CacheUse::kKeep, CacheUse::kDropBehind, CacheUse::kBypass}) {
+    for (const bool create : {false, true}) {
+      const auto refused = open_file(path, {.writable = true, .create = create, .cache = cache});
+      ASSERT_FALSE(refused.has_value());
+      EXPECT_EQ(refused.error().code(), std::errc::device_or_resource_busy);
+      EXPECT_NE(refused.error().message().find("quire recover FILE"), std::string::npos)
+          << refused.error().message();
+    }
+    EXPECT_TRUE(says_so({.cache = cache}));
+    EXPECT_FALSE(
+        says_so({.writable = true, .behind_journal = BehindJournal::kAllowed, .cache = cache}));
+  }
+  EXPECT_EQ(testing::read_file(path), "0123");
+  ASSERT_TRUE(sys::remove_attribute(mark.get(), sys::kJournalAttribute));
+  EXPECT_FALSE(says_so({.writable = true}));
 }
 
 TEST(FileOpenTest, ARefusedDropFlagIsReplacedByAdviceAndCounted) {

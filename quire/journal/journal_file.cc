@@ -12,11 +12,11 @@
 #include "quire/base/page_window.h"
 #include "quire/io/file.h"
 #include "quire/journal/internal/log_scan.h"
-#include "quire/map/journal_mark.h"
 #include "quire/sys/byte_lock.h"
 #include "quire/sys/descriptor.h"
 #include "quire/sys/directory.h"
 #include "quire/sys/file.h"
+#include "quire/sys/journal_mark.h"
 #include "quire/sys/metadata.h"
 #include "quire/sys/proc_files.h"
 #include "quire/sys/process.h"
@@ -24,7 +24,7 @@
 namespace quire {
 namespace {
 
-const std::string kAttribute = kJournalAttribute;
+const std::string kAttribute = sys::kJournalAttribute;
 // Beyond every journal's end: tells others the number of the process that has it open.
 constexpr std::uint64_t kSignOffsetBytes = kFileOffsetMax - 1;
 
@@ -224,8 +224,10 @@ std::string journal_path_of(const std::string& path) {
 }
 
 Result<JournalFile> open_journal_file(const std::string& path, bool create) {
-  std::shared_ptr<File> file =
-      QUIRE_TRY(open_file(path, {.writable = true, .create = create, .cache = CacheUse::kBypass}));
+  std::shared_ptr<File> file = QUIRE_TRY(open_file(path, {.writable = true,
+                                                          .create = create,
+                                                          .behind_journal = BehindJournal::kAllowed,
+                                                          .cache = CacheUse::kBypass}));
   const auto status = sys::file_status(file->fd());
   if (!status) {
     return fail(sys::to_error(status.error(), "open journal", path));

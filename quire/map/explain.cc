@@ -5,9 +5,9 @@
 
 #include <string>
 
-#include "quire/map/journal_mark.h"
 #include "quire/map/mapping.h"
 #include "quire/sys/huge_pages.h"
+#include "quire/sys/journal_mark.h"
 
 namespace quire {
 namespace {
@@ -58,8 +58,9 @@ std::string Mapping::explain() const {
   } else if (state_.huge_pages == HugePages::kReserved) {
     text += "; pages of the hugetlb pool";
   }
-  if (state_.origin == Origin::kFile && has_journal_mark(state_.file.get())) {
-    text += "; its last commits may be in its journal, and not here: quire recover FILE";
+  const bool is_of_file = state_.origin == Origin::kFile || state_.origin == Origin::kCopy;
+  if (is_of_file && sys::has_journal_mark(state_.file.get())) {
+    text += std::string("; ") + sys::kBehindItsJournal;
   }
   return text;
 }

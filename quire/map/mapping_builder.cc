@@ -9,8 +9,8 @@
 #include "quire/base/page_window.h"
 #include "quire/map/internal/flush_state.h"
 #include "quire/map/internal/space.h"
-#include "quire/map/journal_mark.h"
 #include "quire/sys/file.h"
+#include "quire/sys/journal_mark.h"
 
 namespace quire::internal {
 
@@ -107,7 +107,7 @@ Result<void> MappingBuilder::build_regular(sys::Descriptor file, const sys::File
     return build_copy(std::move(file), false);  // Empty, or a /proc file that only says so.
   }
   if (stores_reach_file() && !was_created_) {
-    QUIRE_TRY(require_no_journal_mark(file.get(), "map", path()));
+    QUIRE_TRY(sys::require_no_journal_mark(file.get(), "map", path()));
   }
   bool wrote_zeros = false;
   if (minimum_bytes_ > size_bytes) {

@@ -22,7 +22,7 @@
 //                secure, punch and close need the object for themselves, and no other thread may
 //                touch bytes that shrinking takes away.
 // Errors:        Result, as Mapping. EBUSY of map() for a file whose last commits may be in its
-//                journal: journal_mark.h.
+//                journal: quire/sys/journal_mark.h.
 #pragma once
 
 #include <concepts>

@@ -9,7 +9,6 @@
 #include "quire/io/file.h"
 #include "quire/journal/journal_file.h"
 #include "quire/journal/journaled_store.h"
-#include "quire/map/journal_mark.h"
 #include "quire/pager/internal/area_commit.h"
 #include "quire/pager/internal/explain.h"
 #include "quire/pager/internal/pager_state.h"
@@ -129,7 +128,9 @@ Result<OpenedArea> open_atomic(PagerState&, const std::string& path, const Paged
 Result<OpenedArea> open_atomic(PagerState& state, const std::string& path,
                                const WritablePagedOptions& options) {
   if (options.create) {
-    QUIRE_TRY(open_file(path, file_options(options)));  // With its mode, or only if it is new.
+    FileOptions created = file_options(options);
+    created.behind_journal = BehindJournal::kAllowed;
+    QUIRE_TRY(open_file(path, created));  // With its mode, or only if it is new.
   }
   JournalFileOptions chosen{.path = options.journal_path, .journal = options.journal};
   if (!chosen.journal.recovery_memory_bytes) {
@@ -151,9 +152,6 @@ Result<OpenedArea> open_path(PagerState& state, const std::string& path,
     return open_atomic(state, path, options);
   }
   std::shared_ptr<File> file = QUIRE_TRY(open_file(path, file_options(options)));
-  if constexpr (std::is_same_v<AccessType, ReadWriteAccess>) {
-    QUIRE_TRY(require_no_journal_mark(file->fd(), "map", path));
-  }
   std::shared_ptr<Store> store = std::move(file);
   Result<OpenedArea> opened = open_store(state, store, options);
   const bool falls_back = !opened && options.engine == PagingEngine::kAutomatic &&

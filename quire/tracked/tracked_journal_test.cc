@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <optional>
@@ -12,7 +13,10 @@
 #include <thread>
 #include <vector>
 
+#include "quire/io/file.h"
 #include "quire/map/writable_mapping.h"
+#include "quire/sys/call.h"
+#include "quire/sys/journal_mark.h"
 #include "quire/testing/temp_dir.h"
 #include "quire/tracked/tracked_mapping.h"
 
@@ -33,6 +37,9 @@ class TrackedJournalTest : public ::testing::Test {
   }
   static void put(TrackedMapping& map, std::uint64_t offset, char text) {
     map.bytes()[offset] = static_cast<std::byte>(text);
+  }
+  static bool says_so(const std::string& explanation) {
+    return explanation.find(sys::kBehindItsJournal) != std::string::npos;
   }
 
   const testing::TempDir directory_;
@@ -113,13 +120,13 @@ TEST_F(TrackedJournalTest, AFileThatIsBehindItsJournalIsNotMappedForWritingWitho
   const auto refused = map(path_, {.access = Access::kReadWrite});
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().code(), std::errc::device_or_resource_busy);
+  EXPECT_EQ(open_file(path_, {.writable = true}).error().code(),
+            std::errc::device_or_resource_busy);
   EXPECT_NE(refused.error().message().find("quire recover FILE"), std::string::npos)
       << refused.error().message();
-  const auto says_so = [](const std::string& text) {
-    return text.find("its last commits may be in its journal") != std::string::npos;
-  };
   {
     const Mapping reader = map(path_).value();
+    EXPECT_TRUE(says_so(open_file(path_).value()->explain()));
     EXPECT_TRUE(says_so(reader.explain()));
     EXPECT_NE(reader.bytes()[0], std::byte{'a'});
     EXPECT_TRUE(map(path_, {.access = Access::kReadWrite, .sharing = Sharing::kPrivate})
@@ -129,6 +136,38 @@ TEST_F(TrackedJournalTest, AFileThatIsBehindItsJournalIsNotMappedForWritingWitho
   EXPECT_EQ(map(path_, CommittedOptions{.commit = Commit::kAtomic})->bytes()[0], std::byte{'a'});
   EXPECT_FALSE(says_so(map(path_).value().explain()));
   EXPECT_TRUE(map(path_, {.access = Access::kReadWrite}).has_value());
+  EXPECT_TRUE(open_file(path_, {.writable = true}).has_value());
+}
+
+// Goal:   a file may be empty only because all that it has is in its journal.
+TEST_F(TrackedJournalTest, AnEmptyFileThatIsBehindItsJournalSaysSo) {
+  {
+    TrackedMapping tracked = make(8_KiB);
+    put(tracked, 0, 'a');
+    ASSERT_TRUE(tracked.commit().has_value());
+  }
+  ASSERT_EQ(testing::read_file(path_), "");
+  for (const Sharing sharing : {Sharing::kShared, Sharing::kPrivate}) {
+    const Mapping reader = map(path_, {.sharing = sharing}).value();
+    EXPECT_EQ(reader.size_bytes(), 0U);
+    EXPECT_TRUE(says_so(reader.explain())) << reader.explain();
+  }
+  EXPECT_TRUE(says_so(open_file(path_).value()->explain()));
+  EXPECT_EQ(map(path_, CommittedOptions{.commit = Commit::kAtomic})->bytes()[0], std::byte{'a'});
+}
+
+TEST_F(TrackedJournalTest, ACopyOfAFileThatIsBehindItsJournalSaysSo) {
+  {
+    TrackedMapping tracked = make(8_KiB);
+    ASSERT_TRUE(tracked.checkpoint().has_value());
+    put(tracked, 0, 'a');
+    ASSERT_TRUE(tracked.commit().has_value());
+  }
+  const sys::FaultPlan no_mmap({.call = sys::Call::kMap, .times = 1, .error = ENODEV});
+  const Mapping reader = map(path_).value();
+  EXPECT_EQ(reader.size_bytes(), 8_KiB);
+  EXPECT_NE(reader.explain().find("read into memory"), std::string::npos) << reader.explain();
+  EXPECT_TRUE(says_so(reader.explain())) << reader.explain();
 }
 
 }  // namespace

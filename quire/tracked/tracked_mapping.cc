@@ -7,9 +7,9 @@
 #include "quire/base/page_window.h"
 #include "quire/journal/journal_file.h"
 #include "quire/journal/journal_report.h"
-#include "quire/map/journal_mark.h"
 #include "quire/map/writable_mapping.h"
 #include "quire/sys/descriptor.h"
+#include "quire/sys/journal_mark.h"
 #include "quire/sys/metadata.h"
 #include "quire/tracked/internal/tracked_state.h"
 
@@ -36,7 +36,7 @@ Result<void> require_no_mark(const std::string& path, const std::string& journal
   if (!file) {
     return fail(sys::to_error(file.error(), "map", path));
   }
-  if (!has_journal_mark(file->get())) {
+  if (!sys::has_journal_mark(file->get())) {
     return {};
   }
   return fail(Error({.code = std::make_error_code(std::errc::no_such_file_or_directory),

@@ -4,8 +4,8 @@
 //
 // A file carries the extended attribute from before its first change goes to a journal until that
 // journal is closed and clean (docs/formats.md). Who reads its bytes meanwhile may see old ones;
-// who writes them may find them undone, or mixed with those of a commit. So what maps a file by
-// itself refuses to write to it, and says in explain() that it may be behind.
+// who writes them may find them undone, or mixed with those of a commit. So who maps or opens a
+// file without its journal is refused to write to it, and told by explain() that it may be behind.
 //
 // Thread-safety: any thread.
 // Cost:          a system call, some 0.3 us.
@@ -15,7 +15,7 @@
 
 #include "quire/base/result.h"
 
-namespace quire {
+namespace quire::sys {
 
 inline constexpr const char* kJournalAttribute = "user.quire.journal";
 
@@ -26,4 +26,8 @@ inline constexpr const char* kJournalAttribute = "user.quire.journal";
 [[nodiscard]] Result<void> require_no_journal_mark(int fd, const char* operation,
                                                    const std::string& path);
 
-}  // namespace quire
+// For explain(), of a file that has the mark.
+inline constexpr const char* kBehindItsJournal =
+    "its last commits may be in its journal, and not here: quire recover FILE";
+
+}  // namespace quire::sys

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "quire/map/journal_mark.h"
+#include "quire/sys/journal_mark.h"
 
 #include <system_error>
 
 #include "quire/sys/metadata.h"
 
-namespace quire {
+namespace quire::sys {
 
 bool has_journal_mark(int fd) {
-  return sys::attribute(fd, kJournalAttribute).has_value();
+  return attribute(fd, kJournalAttribute).has_value();
 }
 
 Result<void> require_no_journal_mark(int fd, const char* operation, const std::string& path) {
@@ -24,4 +24,4 @@ Result<void> require_no_journal_mark(int fd, const char* operation, const std::s
                        "bring them to it: quire recover FILE"}));
 }
 
-}  // namespace quire
+}  // namespace quire::sys
