@@ -110,18 +110,14 @@ class BroadcastReaderHandle {
   // Waits until object `number` has been published, or the slot says something else.
   Result<void> wait_for(std::uint64_t number, const WaitOptions& options) {
     const auto ready = [&] { return core_.look(number) != Sight::kNotYet; };
-    const auto wish = [this](auto& is_ready) {
-      return want_wake_ups(control_->writer_wakes, is_ready);
-    };
-    if (!wait_wanted(wish, control_->news, options, ready, [] {})) {
+    if (!wait_wanted(control_->writer_wakes, SharedWish(), control_->news, options, ready)) {
       return fail(timed_out(seat_.object(), "read"));
     }
     return {};
   }
   bool arm_for(std::uint64_t number, const Doorbell& bell) {
     const auto ready = [&] { return core_.look(number) != Sight::kNotYet; };
-    return want_wake_ups(control_->writer_wakes, ready) != Want::kReady &&
-           arm(control_->news, bell, ready);
+    return arm_wanted(control_->writer_wakes, SharedWish(), control_->news, bell, ready);
   }
 
   Seat seat_;

@@ -41,10 +41,7 @@ class MpscWriterHandle {
       result = attempt();
       return result != TryResult::kNothing;
     };
-    const auto wish = [this](auto& is_ready) {
-      return want_wake_ups(control_->reader_wakes, is_ready);
-    };
-    if (!wait_wanted(wish, control_->not_full, options, ready, [] {})) {
+    if (!wait_wanted(control_->reader_wakes, SharedWish(), control_->not_full, options, ready)) {
       return fail(timed_out(seat_.object(), "push"));
     }
     return result == TryResult::kCorrupt ? Result<void>(fail(corrupt(seat_.object(), "push")))
@@ -66,10 +63,7 @@ class MpscReaderHandle {
     }
     const auto look_now = [this] { return look() != TryResult::kNothing; };
     const auto ask = [this] { abandon(); };
-    const auto wish = [this](auto& is_ready) {
-      return wish_.make(control_->writers_wake, is_ready);
-    };
-    if (!wait_wanted(wish, control_->not_empty, options, look_now, ask)) {
+    if (!wait_wanted(control_->writers_wake, wish_, control_->not_empty, options, look_now, ask)) {
       return fail(timed_out(seat_.object(), "pop"));
     }
     return is_corrupt_ ? Result<void>(fail(corrupt(seat_.object(), "pop"))) : Result<void>();
@@ -83,8 +77,7 @@ class MpscReaderHandle {
       }
       return look() != TryResult::kNothing;
     };
-    return wish_.make(control_->writers_wake, ready) != Want::kReady &&
-           ipc::arm(control_->not_empty, bell, ready);
+    return arm_wanted(control_->writers_wake, wish_, control_->not_empty, bell, ready);
   }
 
   // Whether shared words made no sense; then there is never anything to read.

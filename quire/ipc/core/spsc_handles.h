@@ -54,18 +54,14 @@ class SpscWriterHandle {
       const std::uint64_t much = std::max(units, core_.capacity() / kPartsToTell);
       look_patiently([&] { return core_.room(much) >= much || core_.corrupt(); });
     }
-    const auto wish = [this](auto& is_ready) {
-      return wish_.make(control_->reader_wakes, is_ready);
-    };
-    if (!wait_wanted(wish, control_->not_full, options, ready, [] {})) {
+    if (!wait_wanted(control_->reader_wakes, wish_, control_->not_full, options, ready)) {
       return fail(timed_out(seat_.object(), "push"));
     }
     return core_.corrupt() ? Result<void>(fail(corrupt(seat_.object(), "push"))) : Result<void>();
   }
   bool arm_for_room(std::uint64_t units, const Doorbell& bell) {
     const auto ready = [&] { return core_.room(units) >= units || core_.corrupt(); };
-    return wish_.make(control_->reader_wakes, ready) != Want::kReady &&
-           arm(control_->not_full, bell, ready);
+    return arm_wanted(control_->reader_wakes, wish_, control_->not_full, bell, ready);
   }
 
   Seat seat_;
@@ -85,13 +81,10 @@ class SpscReaderHandle {
   // Errors: ETIMEDOUT; kCorrupt.
   Result<void> wait(const WaitOptions& options = {}) {
     const auto ready = [&] { return published() != 0 || core_.corrupt(); };
-    const auto wish = [this](auto& is_ready) {
-      return wish_.make(control_->writer_wakes, is_ready);
-    };
     if (core_.known() == 0 && options.timeout.count() > 0) {
       pace_.linger();
     }
-    if (!wait_wanted(wish, control_->not_empty, options, ready, [] {})) {
+    if (!wait_wanted(control_->writer_wakes, wish_, control_->not_empty, options, ready)) {
       return fail(timed_out(seat_.object(), "pop"));
     }
     return core_.corrupt() ? Result<void>(fail(corrupt(seat_.object(), "pop"))) : Result<void>();
@@ -99,8 +92,7 @@ class SpscReaderHandle {
   // True: `bell` will ring when there is. False: there is already; see doorbell.h.
   [[nodiscard]] bool arm(const Doorbell& bell) {
     const auto ready = [&] { return published() != 0 || core_.corrupt(); };
-    return wish_.make(control_->writer_wakes, ready) != Want::kReady &&
-           ipc::arm(control_->not_empty, bell, ready);
+    return arm_wanted(control_->writer_wakes, wish_, control_->not_empty, bell, ready);
   }
 
  protected:

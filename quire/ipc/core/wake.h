@@ -148,11 +148,19 @@ class WakeWish {
   bool was_refused_ = false;
 };
 
-// wait() of wait_point.h for a point with a WakeWord; `make_wish` is want_wake_ups() for that
-// word, or WakeWish::make(). Who only spins wants no wake-ups.
-template <typename MakeWish, typename Ready, typename EachSlice>
-bool wait_wanted(MakeWish make_wish, WaitPoint& point, const WaitOptions& options, Ready ready,
-                 EachSlice each_slice) {
+// The wish of one of many waiters at a word: it stays.
+struct SharedWish {
+  template <typename Ready>
+  static Want make(WakeWord& wanted, Ready& ready) {
+    return want_wake_ups(wanted, ready);
+  }
+};
+
+// wait() of wait_point.h for a point with a WakeWord; `wish` is a WakeWish or a SharedWish. Who
+// only spins wants no wake-ups.
+template <typename Wish, typename Ready, typename EachSlice>
+bool wait_wanted(WakeWord& wanted, Wish&& wish, WaitPoint& point, const WaitOptions& options,
+                 Ready ready, EachSlice each_slice) {
   if (ready()) {
     return true;
   }
@@ -162,10 +170,22 @@ bool wait_wanted(MakeWish make_wish, WaitPoint& point, const WaitOptions& option
   if (options.policy == WaitPolicy::kSpinThenSleep && spin(options, ready)) {
     return true;
   }
-  if (make_wish(ready) == Want::kReady) {
+  if (wish.make(wanted, ready) == Want::kReady) {
     return true;
   }
   return wait(point, {.policy = WaitPolicy::kSleep, .timeout = options.timeout}, ready, each_slice);
+}
+template <typename Wish, typename Ready>
+bool wait_wanted(WakeWord& wanted, Wish&& wish, WaitPoint& point, const WaitOptions& options,
+                 Ready ready) {
+  return wait_wanted(wanted, wish, point, options, ready, [] {});
+}
+
+// arm() of wait_point.h for such a point.
+template <typename Wish, typename Ready>
+bool arm_wanted(WakeWord& wanted, Wish&& wish, WaitPoint& point, const Doorbell& bell,
+                Ready ready) {
+  return wish.make(wanted, ready) != Want::kReady && arm(point, bell, ready);
 }
 
 }  // namespace quire::ipc::internal
