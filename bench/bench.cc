@@ -15,6 +15,7 @@
 #include <functional>
 #include <span>
 #include <thread>
+#include <utility>
 
 #include "quire/base/check.h"
 #include "quire/base/prng.h"
@@ -219,11 +220,46 @@ nlohmann::json machine_facts(const std::string& path) {
   return facts;
 }
 
+Arguments::Arguments(int argc, char** argv, std::vector<Option> options)
+    : options_(std::move(options)), texts_(argv + 1, argv + argc) {
+  options_.push_back({"json", "one document instead of text"});
+  options_.push_back({"help", "this text"});
+  for (const std::string& text : texts_) {
+    if (!is_option(text)) {
+      fmt::print(stderr, "{}: there is no {}; see --help\n", argv[0], text);
+      std::exit(2);
+    }
+  }
+  if (has("help")) {
+    fmt::print("{} [OPTION]...\n", argv[0]);
+    for (const Option& option : options_) {
+      fmt::print("  --{:<22} {}\n", option.form, option.text);
+    }
+    std::exit(0);
+  }
+}
+
+bool Arguments::is_option(const std::string& text) const {
+  return std::ranges::any_of(options_, [&](const Option& option) {
+    const std::string given = "--" + std::string(option.name());
+    return option.has_value() ? text.starts_with(given + "=") : text == given;
+  });
+}
+
+// So that --help tells all of them.
+void Arguments::check_option(std::string_view name, bool has_value) const {
+  QUIRE_CHECK(std::ranges::any_of(options_, [&](const Option& option) {
+    return option.name() == name && option.has_value() == has_value;
+  }));
+}
+
 bool Arguments::has(const std::string& flag) const {
+  check_option(flag, false);
   return std::ranges::find(texts_, "--" + flag) != texts_.end();
 }
 
 std::string Arguments::text(const std::string& name, const std::string& otherwise) const {
+  check_option(name, true);
   const std::string prefix = "--" + name + "=";
   for (const std::string& text : texts_) {
     if (text.starts_with(prefix)) {

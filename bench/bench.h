@@ -17,6 +17,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "quire/map/residency.h"
@@ -121,15 +122,33 @@ void check_cold(const Residency& found);
 // Processor, number of them, memory, kernel; the file system of `path`, if one is given.
 [[nodiscard]] nlohmann::json machine_facts(const std::string& path = {});
 
-// --json, and --NAME=NUMBER for what the benchmark lets one choose.
+// What a benchmark lets one choose.
+struct Option {
+  std::string_view form;  // "smoke", given as --smoke; "rounds=N", given as --rounds=7.
+  std::string_view text;
+
+  [[nodiscard]] constexpr std::string_view name() const { return form.substr(0, form.find('=')); }
+  [[nodiscard]] constexpr bool has_value() const { return name() != form; }
+};
+inline constexpr Option kDirectory{"dir=D",
+                                   "where files are made, if not in the working directory"};
+inline constexpr Option kRounds{"rounds=N", "how many rounds count"};
+
+// The options of the benchmark, and --json and --help, which all have. The constructor ends the
+// program: after --help, which prints them, with 0; for anything that is none of them with 2.
 class Arguments {
  public:
-  Arguments(int argc, char** argv) : texts_(argv + 1, argv + argc) {}
+  Arguments(int argc, char** argv, std::vector<Option> options);
+  // REQUIRES, of all: it is among the options.
   [[nodiscard]] bool has(const std::string& flag) const;
   [[nodiscard]] std::uint64_t number(const std::string& name, std::uint64_t otherwise) const;
   [[nodiscard]] std::string text(const std::string& name, const std::string& otherwise) const;
 
  private:
+  [[nodiscard]] bool is_option(const std::string& text) const;
+  void check_option(std::string_view name, bool has_value) const;
+
+  std::vector<Option> options_;
   std::vector<std::string> texts_;
 };
 

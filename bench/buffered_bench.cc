@@ -187,7 +187,11 @@ void print_text(const nlohmann::json& report) {
 }  // namespace quire::bench
 
 int main(int argc, char** argv) {
-  const quire::bench::Arguments arguments(argc, argv);
+  const quire::bench::Arguments arguments(argc, argv,
+                                          {quire::bench::kDirectory,
+                                           {"mib=N", "length of the file"},
+                                           {"records=N", "how many records"},
+                                           quire::bench::kRounds});
   return quire::bench::finish(arguments, quire::bench::BufferedBench(arguments).run(),
                               quire::bench::print_text);
 }

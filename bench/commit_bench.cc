@@ -117,7 +117,19 @@ void print_text(const nlohmann::json& report) {
 }  // namespace quire::bench
 
 int main(int argc, char** argv) {
-  const quire::bench::Arguments arguments(argc, argv);
+  const quire::bench::Arguments arguments(
+      argc, argv,
+      {{"case=NAME", "this case alone"},
+       {"side=NAME", "this side alone, for a profiler: no figures"},
+       {"list", "the cases, and what each is about"},
+       quire::bench::kDirectory,
+       quire::bench::kRounds,
+       {"seconds=N", "of each run"},
+       {"data-mib=N", "data that transactions change"},
+       {"large-mib=N", "data of large transactions"},
+       {"recovery-mib=N", "what the log to recover from holds"},
+       {"recovery-memory-mib=N", "what recovery may take"},
+       {"smoke", "a moment of everything; goals do not count"}});
   if (arguments.has("list")) {
     quire::bench::list_cases(quire::bench::all_cases());
     return 0;

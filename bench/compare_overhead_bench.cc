@@ -245,7 +245,9 @@ void print_text(const nlohmann::json& result) {
 }  // namespace quire::bench
 
 int main(int argc, char** argv) {
-  const quire::bench::Arguments arguments(argc, argv);
+  const quire::bench::Arguments arguments(
+      argc, argv,
+      {quire::bench::kDirectory, {"mib=N", "length of the file"}, quire::bench::kRounds});
   const nlohmann::json report = quire::bench::OverheadBench(arguments).run();
   quire::bench::keep(quire::bench::total);
   return quire::bench::finish(arguments, report, quire::bench::print_text);

@@ -178,6 +178,8 @@ void print_text(const nlohmann::json& report) {
 }  // namespace quire::bench
 
 int main(int argc, char** argv) {
-  const quire::bench::Arguments arguments(argc, argv);
+  const quire::bench::Arguments arguments(
+      argc, argv,
+      {quire::bench::kDirectory, {"mib=N", "length of the file"}, quire::bench::kRounds});
   return quire::bench::finish(arguments, quire::bench::run(arguments), quire::bench::print_text);
 }

@@ -98,5 +98,6 @@ int run(const Arguments& arguments) {
 }  // namespace quire::bench
 
 int main(int argc, char** argv) {
-  return quire::bench::run(quire::bench::Arguments(argc, argv));
+  return quire::bench::run(quire::bench::Arguments(
+      argc, argv, {quire::bench::kRounds, {"copies=N", "of a page, in each round"}}));
 }

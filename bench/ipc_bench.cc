@@ -55,5 +55,9 @@ int run(const Arguments& arguments) {
 }  // namespace quire::bench
 
 int main(int argc, char** argv) {
-  return quire::bench::run(quire::bench::Arguments(argc, argv));
+  return quire::bench::run(
+      quire::bench::Arguments(argc, argv,
+                              {{"only=PART", "sync, locks or rings"},
+                               quire::bench::kRounds,
+                               {"smoke", "a moment of everything; goals do not count"}}));
 }

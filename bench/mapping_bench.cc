@@ -151,5 +151,5 @@ int run(const Arguments& arguments) {
 }  // namespace quire::bench
 
 int main(int argc, char** argv) {
-  return quire::bench::run({argc, argv});
+  return quire::bench::run({argc, argv, {quire::bench::kDirectory, quire::bench::kRounds}});
 }

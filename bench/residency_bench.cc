@@ -193,6 +193,8 @@ nlohmann::json run(const Arguments& arguments) {
 }  // namespace quire::bench
 
 int main(int argc, char** argv) {
-  const quire::bench::Arguments arguments(argc, argv);
+  const quire::bench::Arguments arguments(
+      argc, argv,
+      {quire::bench::kDirectory, {"size-mib=N", "length of the file"}, quire::bench::kRounds});
   return quire::bench::finish(arguments, quire::bench::run(arguments), quire::bench::print_text);
 }

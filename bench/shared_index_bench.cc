@@ -153,5 +153,11 @@ int run(const Arguments& arguments) {
 }  // namespace quire::bench
 
 int main(int argc, char** argv) {
-  return quire::bench::run({argc, argv});
+  return quire::bench::run({argc,
+                            argv,
+                            {quire::bench::kDirectory,
+                             {"size-mib=N", "length of the index"},
+                             {"processes=N", "that search it"},
+                             {"queries=N", "of each process"},
+                             quire::bench::kRounds}});
 }

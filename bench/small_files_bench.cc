@@ -271,7 +271,13 @@ int crossover(const Arguments& arguments) {
 }  // namespace quire::bench
 
 int main(int argc, char** argv) {
-  const quire::bench::Arguments arguments(argc, argv);
+  const quire::bench::Arguments arguments(
+      argc, argv,
+      {{"crossover", "read against mapped, for each size of file"},
+       {"files=N", "how many files"},
+       {"bytes=N", "length of each"},
+       quire::bench::kRounds,
+       quire::bench::kDirectory});
   return arguments.has("crossover") ? quire::bench::crossover(arguments)
                                     : quire::bench::compare(arguments);
 }

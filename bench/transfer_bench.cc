@@ -241,7 +241,9 @@ void print_text(const nlohmann::json& report) {
 }  // namespace quire::bench
 
 int main(int argc, char** argv) {
-  const quire::bench::Arguments arguments(argc, argv);
+  const quire::bench::Arguments arguments(
+      argc, argv,
+      {quire::bench::kDirectory, {"size-mib=N", "length of the file"}, quire::bench::kRounds});
   return quire::bench::finish(
       arguments, quire::bench::TransferBench(arguments.text("dir", "."), arguments).run(),
       quire::bench::print_text);

@@ -221,7 +221,13 @@ void print_text(const nlohmann::json& report) {
 }  // namespace quire::bench
 
 int main(int argc, char** argv) {
-  const quire::bench::Arguments arguments(argc, argv);
+  const quire::bench::Arguments arguments(argc, argv,
+                                          {quire::bench::kDirectory,
+                                           {"size-mib=N", "length of the file"},
+                                           quire::bench::kRounds,
+                                           {"threads=N", "of warm()"},
+                                           {"step-mib=N", "of warm()"},
+                                           {"direct-threads=N", "of direct reads"}});
   return quire::bench::finish(arguments,
                               quire::bench::WarmBench(arguments.text("dir", "."), arguments).run(),
                               quire::bench::print_text);
