@@ -6,6 +6,9 @@
 
 #include <cerrno>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -149,6 +152,51 @@ TEST_F(JournalAsyncTest, TheDestructorCancelsWhatIsNotBeingWritten) {
   Bytes before(internal::kTestPageBytes);
   EXPECT_TRUE(snapshot.read(0, 0, before).has_value());
   EXPECT_EQ(before, page_of(1));
+}
+
+// Threads of this process with that name.
+int count_threads(const std::string& name) {
+  int count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream comm(entry.path() / "comm");  // Fails for one that has just ended.
+    std::string found;
+    count += std::getline(comm, found) && found == name ? 1 : 0;
+  }
+  return count;
+}
+
+// Goal:   the destructor's word counts, too, when it comes while the thread that commits makes room
+//         without the mutex: it once waited for its deadline then.
+// Method: a commit that does not fit, and a checkpoint held at the file, which has no space for it.
+//         The log is never half full, so the thread that checkpoints sleeps: its end tells that the
+//         destructor's word was given.
+TEST_F(JournalAsyncTest, TheDestructorIsHeardWhileRoomIsMade) {
+  options_.full_wait_max = std::chrono::hours(1);
+  options_.checkpointing = Checkpointing::kBackground;
+  make();
+  const Bytes first(20 * internal::kTestPageBytes, std::byte{1});
+  ASSERT_TRUE(file().write(0, first).has_value());
+  ASSERT_TRUE(journal_->commit().has_value());
+  ASSERT_LT(journal_->stats().used_bytes, options_.log_bytes / 2);
+  while (count_threads("quire-journal") == 0) {
+    std::this_thread::yield();  // It gives itself its name.
+  }
+  files_[0]->fail({.operation = Kind::kWrite, .nth = 1, .times = 1, .error = ENOSPC});
+  testing::SlowStore::Gate gate(*files_[0], Kind::kWrite);
+  const Bytes large(50 * internal::kTestPageBytes, std::byte{2});
+  const PageImages image{.offset_bytes = 0, .bytes = large};
+  const FileCommit commit{.file = 0, .images = {&image, 1}, .size_bytes = large.size()};
+  const Ticket ticket = journal_->commit_async({&commit, 1}).value();
+  gate.await_arrivals(1);
+  std::thread destructor([&] { journal_.reset(); });
+  while (count_threads("quire-journal") != 0) {
+    std::this_thread::yield();
+  }
+  gate.open();
+  destructor.join();
+  ASSERT_TRUE(ticket.is_done());
+  EXPECT_EQ(ticket.wait().error().code(), Errc::kCancelled);
+  EXPECT_EQ(files_[0]->fault_count(), 1U);
 }
 
 }  // namespace
