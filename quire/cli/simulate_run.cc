@@ -2,6 +2,7 @@
 #include "quire/cli/simulate_run.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <memory>
@@ -58,6 +59,23 @@ class Meter {
 
 // --- Where accesses come from --------------------------------------------------------------------
 
+// How often a stop is looked for while a pipe's writer has nothing.
+constexpr int kWaitMs = 100;
+
+// Waits for the writer of a pipe. Zero: it is the end, or a stop was asked for.
+sys::Outcome<std::size_t> read_trace(const Session& session, int fd, std::span<std::byte> into) {
+  for (;;) {
+    const sys::Outcome<std::size_t> count = sys::read_some(fd, into);
+    if (count || count.error().value != EAGAIN) {
+      return count;
+    }
+    if (session.stop_requested()) {
+      return 0;
+    }
+    QUIRE_TRY(sys::wait_readable(fd, kWaitMs));
+  }
+}
+
 // Nothing when it was stopped.
 Result<std::unique_ptr<AccessSource>> load_trace(Session& session, const SimulateRequest& request,
                                                  SimulatedLoad& load) {
@@ -69,24 +87,32 @@ Result<std::unique_ptr<AccessSource>> load_trace(Session& session, const Simulat
   }
   std::uint64_t read_bytes = 0;
   const auto source = [&](std::span<std::byte> into) -> Result<std::size_t> {
-    const auto count = sys::read_some(file->get(), into);
+    const auto count = read_trace(session, file->get(), into);
     if (!count) {
       return fail(sys::to_error(count.error(), "read_trace", request.trace));
     }
     read_bytes += *count;
     return *count;
   };
-  TraceReader reader = QUIRE_TRY(TraceReader::open(source, request.trace));
+  Result<TraceReader> opened = TraceReader::open(source, request.trace);
+  if (session.stop_requested()) {
+    return nullptr;
+  }
+  TraceReader reader = QUIRE_TRY(std::move(opened));
   TraceLoader loader = QUIRE_TRY(TraceLoader::make(reader, request.granule_bytes));
   ProgressLine progress(session, "simulate");
   if (status->kind == sys::FileKind::kRegular) {
     progress.set_total(status->size_bytes);
   }
-  while (QUIRE_TRY(loader.step())) {
-    progress.update(read_bytes, 0);
+  for (;;) {
+    const Result<bool> goes_on = loader.step();
     if (session.stop_requested()) {
       return nullptr;
     }
+    if (!QUIRE_TRY(goes_on)) {
+      break;
+    }
+    progress.update(read_bytes, 0);
   }
   load.granule_bytes = std::max(reader.header().page_bytes, request.granule_bytes);
   load.has_faults_only = reader.header().content == TraceContent::kFaults;

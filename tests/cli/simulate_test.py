@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """quire simulate, driven from outside: counts against a model in Python, formats, errors."""
 import collections
+import json
+import os
 import random
 import signal
 import struct
 import subprocess
 
-from command import (DEADLINE_S, MIB, CommandTest, environment, main, run, run_json, start)
+from command import (DEADLINE_S, MIB, CommandTest, environment, main, run, run_json, start,
+                     wait_until)
 
 POLICIES = ["fifo", "clock", "s3fifo", "lru", "belady"]
 RUN_KEYS = {"policy", "memory_bytes", "memory_pages", "hits", "misses", "hit_ratio",
@@ -38,6 +41,15 @@ def binary_trace(accesses, page_bytes=4096, areas=1, content=0, version=1):
             out += b"\x01" + varint(to_area)
         page, area = to_page, to_area
     return out + b"\x02\x04" + varint(len(accesses))
+
+
+def waits_for(pid, pipe):
+    """Whether a process sleeps that has opened a pipe which it has as its standard input."""
+    names = [f"/proc/{pid}/fd/{fd}" for fd in os.listdir(f"/proc/{pid}/fd")]
+    if sum(os.path.islink(name) and os.path.realpath(name).endswith(pipe) for name in names) < 2:
+        return False
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        return file.read().rsplit(")", 1)[1].split()[0] == "S"
 
 
 def model(accesses, memory_pages, is_lru):
@@ -103,6 +115,33 @@ class SimulateTest(CommandTest):
         process.stdout.close()
         self.assertEqual(process.wait(), 0)
         self.assertEqual((document["accesses"], document["footprint_pages"]), (3, 2))
+
+    def start_on_an_empty_pipe(self):
+        """The command, once it waits for what is written to the pipe, and the pipe's other end."""
+        read_end, write_end = os.pipe()
+        process = start("simulate", "--trace", "/dev/stdin", "--json", stdin=read_end)
+        pipe = os.readlink(f"/proc/self/fd/{read_end}")
+        os.close(read_end)
+        wait_until(lambda: process.poll() is not None or waits_for(process.pid, pipe),
+                   "the command waits")
+        return process, write_end
+
+    def test_a_pipe_is_waited_for(self):
+        process, write_end = self.start_on_an_empty_pipe()
+        os.write(write_end, b"1\n2\nw 1\n")
+        os.close(write_end)
+        out, err = process.communicate(timeout=DEADLINE_S)
+        self.assertEqual((process.returncode, err), (0, b""))
+        self.assertEqual(json.loads(out)["accesses"], 3)
+
+    def test_an_interrupt_ends_the_wait_for_a_pipe(self):
+        process, write_end = self.start_on_an_empty_pipe()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=DEADLINE_S)
+        os.close(write_end)
+        self.assertEqual(process.returncode, 1, err)
+        self.assertTrue(json.loads(out)["interrupted"])
+        self.assertEqual(json.loads(out)["errors"], [])
 
     def test_areas_are_told_apart_and_granules_take_pages_together(self):
         accesses = [(0, 0, 0), (0, 0, 1), (15, 1, 1), (16, 0, 1), (1 << 40, 0, 1)]
