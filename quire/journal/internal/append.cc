@@ -301,10 +301,7 @@ void JournalState::write_batch(Batch& batch, const std::vector<LogSpace::Piece>&
     space_->release(lsn);
   }
   is_writing_ = false;
-  if (space_->used_bytes() > log_bytes_ / 2) {
-    is_checkpoint_wanted_ = true;
-    wake_thread_.notify_one();
-  }
+  want_checkpoint(pieces.back().end(page_bytes_) - pieces.front().position);
   finish(batch, written);
 }
 

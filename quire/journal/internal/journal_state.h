@@ -217,6 +217,11 @@ class JournalState {
   Result<void> checkpoint_to(std::uint64_t commit) QUIRE_REQUIRES(mutex_);
   Result<void> write_plans(std::vector<CheckpointPlan>& plans);
   [[nodiscard]] std::uint64_t checkpoint_target() const QUIRE_REQUIRES(mutex_);
+  // Of the images that a checkpoint holds at a time.
+  [[nodiscard]] std::uint64_t checkpoint_memory_bytes() const;
+  // Wakes the thread when less of the log is free than checkpoint_room_bytes_; commits that are as
+  // large as this batch shall find room meanwhile.
+  void want_checkpoint(std::uint64_t batch_bytes) QUIRE_REQUIRES(mutex_);
   Result<void> require_usable_locked(const char* operation) const QUIRE_REQUIRES(mutex_);
   void stick(const Error& error) QUIRE_REQUIRES(mutex_);
 
@@ -250,6 +255,9 @@ class JournalState {
   bool is_writing_ QUIRE_GUARDED_BY(mutex_) = false;
   bool is_checkpointing_ QUIRE_GUARDED_BY(mutex_) = false;
   bool is_checkpoint_wanted_ QUIRE_GUARDED_BY(mutex_) = false;
+  // With how much of the log free the next one begins in the background: the later, the more often
+  // a page that was committed many times is written once; too late, and commits wait for it.
+  std::uint64_t checkpoint_room_bytes_ QUIRE_GUARDED_BY(mutex_);
   bool is_stopping_ QUIRE_GUARDED_BY(mutex_) = false;
   bool is_closed_ QUIRE_GUARDED_BY(mutex_) = false;
   std::optional<Error> sticky_ QUIRE_GUARDED_BY(mutex_);
