@@ -13,7 +13,7 @@ namespace {
 // an eighth of the requests: for these commits wait, on a device that serves one after the other.
 constexpr std::uint64_t kMemoryShare = 4;
 constexpr std::uint64_t kMemoryBytesMin = 4_MiB;
-// More than a quarter of the log is seldom needed: headers and older images of a page take the rest.
+// More than a quarter of the log is seldom needed: headers and older images take the rest.
 constexpr std::uint64_t kMemoryShareOfLog = 4;
 
 // What stays free at least when a checkpoint begins, and at most, as shares of the log.
