@@ -29,7 +29,7 @@ typedef struct quire_journal quire_journal;
 typedef struct quire_snapshot quire_snapshot;
 
 // `checkpointing`: when what is committed goes from the journal to the files.
-#define QUIRE_CHECKPOINTING_BACKGROUND UINT32_C(0)  // A thread begins when it is half full.
+#define QUIRE_CHECKPOINTING_BACKGROUND UINT32_C(0)  // A thread begins when half full, or later.
 #define QUIRE_CHECKPOINTING_ON_DEMAND UINT32_C(1)   // When asked to, and when it is full.
 
 typedef struct quire_journal_options {

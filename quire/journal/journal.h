@@ -29,7 +29,8 @@
 //                sync) nothing is written any more: kFailed, until it is opened again.
 // Thread-safety: every member from any thread, but close() and the destructor: alone.
 // Blocks:        commit(), rollback(), checkpoint(), close() for I/O and for each other; commit()
-//                up to JournalOptions::full_wait_max more when the log is full.
+//                up to JournalOptions::full_wait_max more when the log is full, and, when it shared
+//                the last flush with others, up to half the time of that for them to come again.
 // Cost:          a commit of n pages is one write of n + 1 pages and one flush. See JournalStats.
 //                Atomic writes (RWF_ATOMIC) and exchanged ranges (XFS) are no cheaper where they
 //                are not wrong: docs/commit.md has the argument, and figures.

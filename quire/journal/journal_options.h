@@ -30,7 +30,8 @@ inline constexpr std::uint64_t kJournalPageBytesMax = 64 * 1024;
 inline constexpr std::uint64_t kLogBytesMin = 64 * 1024;
 
 enum class Checkpointing : std::uint8_t {
-  kBackground,  // A thread of the journal, "quire-journal", begins when the log is half full.
+  kBackground,  // A thread of the journal, "quire-journal", begins when the log is half full, or
+                // later where what is committed meanwhile finds room: at 7/8 at the latest.
   kOnDemand,    // Only checkpoint(), close(), and a commit that finds the log full.
 };
 
@@ -42,7 +43,8 @@ struct JournalOptions {
   std::chrono::milliseconds full_wait_max{10'000};
   // Of images that opening holds at a time when there is something to recover: with as much as the
   // log has it reads the log once; with less, some of it several times. Nothing: as much as the log
-  // needs, and at most a quarter of what can be had.
+  // needs, and at most a quarter of what can be had. A checkpoint takes up to a quarter of that, at
+  // most a quarter of the log, and 4 MiB at least.
   std::optional<std::uint64_t> recovery_memory_bytes{};
 };
 

@@ -18,9 +18,15 @@
 namespace quire::sys {
 namespace {
 
-// Regions of one scan and words of one read: 1.5 and 4 KiB of stack.
-constexpr std::size_t kRegionsMax = 64;
+// Regions of one scan and words of one read: 0.8 and 4 KiB of stack.
+constexpr std::size_t kRegionsMax = 32;
 constexpr std::size_t kWordsMax = 512;
+
+// A call for a run that turns out to be empty takes as long as that many pages take more when empty
+// ones are passed over: 0.2 us, 1.1 ns.
+constexpr std::uint64_t kPagesPerCallInVain = 180;
+// After so much of that it is tried again whether it is still worth it.
+constexpr std::uint64_t kPassOverBytes = std::uint64_t{64} << 20;
 
 std::uint64_t number_of(const std::byte* address) noexcept {
   return reinterpret_cast<std::uintptr_t>(address);
@@ -77,6 +83,13 @@ abi::PagemapScan ask_for_unnoted() noexcept {
   return what;
 }
 
+// The same without empty ones: three times as slow for each page, and never in vain.
+abi::PagemapScan ask_for_unnoted_there() noexcept {
+  abi::PagemapScan what = ask_for_unnoted();
+  what.category_any_of = kThere;
+  return what;
+}
+
 // Those of them that are there, which get their note.
 abi::PagemapScan ask_and_note() noexcept {
   abi::PagemapScan what{};
@@ -85,6 +98,39 @@ abi::PagemapScan ask_and_note() noexcept {
   what.category_any_of = kThere;
   what.return_mask = kNotOwn | abi::kPageIsWritten;
   return what;
+}
+
+// Goes on with a walk from `address`, up to `end_bytes`: takes the runs that `what` finds until
+// there is no room for more. Returns how many of them were empty.
+Outcome<std::uint64_t> take_more(int fd, const abi::PagemapScan& what, Address address,
+                                 std::uint64_t end_bytes, std::span<PageRun> into,
+                                 PageWalk& walk) noexcept {
+  const std::uint64_t start = number_of(address);
+  Regions unnoted;
+  Regions noted;
+  std::uint64_t empty = 0;
+  const Scanned found =
+      QUIRE_TRY(scan(fd, what, start + walk.walked_bytes, end_bytes - walk.walked_bytes, unnoted));
+  for (const abi::PagemapRegion& region : found.regions) {
+    for (std::uint64_t at = region.start; at < region.end;) {
+      if (walk.run_count == into.size()) {
+        walk.walked_bytes = at - start;
+        return empty;
+      }
+      const Scanned taken = QUIRE_TRY(
+          scan(fd, ask_and_note(), at, region.end - at, noted, into.size() - walk.run_count));
+      empty += taken.regions.empty() ? 1 : 0;
+      for (const abi::PagemapRegion& pages : taken.regions) {
+        if ((pages.categories & kNotOwn) == 0) {
+          into[walk.run_count++] = {.first = address + (pages.start - start),
+                                    .length_bytes = pages.end - pages.start};
+        }
+      }
+      at += taken.walked_bytes;
+    }
+  }
+  walk.walked_bytes += found.walked_bytes;
+  return empty;
 }
 
 bool is_own(std::uint64_t word, OwnPages which) noexcept {
@@ -147,30 +193,18 @@ Outcome<PrivatePages> PrivatePages::open() noexcept {
 Outcome<PageWalk> PrivatePages::take_stored(Address address, std::uint64_t length_bytes,
                                             std::span<PageRun> into) const noexcept {
   QUIRE_DCHECK(!into.empty());
-  const std::uint64_t start = number_of(address);
-  Regions unnoted;
-  Regions noted;
   PageWalk walk;
-  const Scanned found =
-      QUIRE_TRY(scan(descriptor_.get(), ask_for_unnoted(), start, length_bytes, unnoted));
-  for (const abi::PagemapRegion& region : found.regions) {
-    for (std::uint64_t at = region.start; at < region.end;) {
-      if (walk.run_count == into.size()) {
-        walk.walked_bytes = at - start;
-        return walk;
-      }
-      const Scanned taken = QUIRE_TRY(scan(descriptor_.get(), ask_and_note(), at, region.end - at,
-                                           noted, into.size() - walk.run_count));
-      for (const abi::PagemapRegion& pages : taken.regions) {
-        if ((pages.categories & kNotOwn) == 0) {
-          into[walk.run_count++] = {.first = address + (pages.start - start),
-                                    .length_bytes = pages.end - pages.start};
-        }
-      }
-      at += taken.walked_bytes;
-    }
+  bool passes_over_empty = false;
+  while (walk.walked_bytes < length_bytes && walk.run_count < into.size()) {
+    const std::uint64_t before_bytes = walk.walked_bytes;
+    const std::uint64_t end_bytes =
+        passes_over_empty ? std::min(length_bytes, before_bytes + kPassOverBytes) : length_bytes;
+    const std::uint64_t empty = QUIRE_TRY(take_more(
+        descriptor_.get(), passes_over_empty ? ask_for_unnoted_there() : ask_for_unnoted(), address,
+        end_bytes, into, walk));
+    const std::uint64_t pages = (walk.walked_bytes - before_bytes) >> os_page_size().shift();
+    passes_over_empty = empty * kPagesPerCallInVain > pages;
   }
-  walk.walked_bytes = found.walked_bytes;
   return walk;
 }
 

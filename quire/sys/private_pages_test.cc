@@ -109,6 +109,27 @@ TEST_F(PrivatePagesTest, StoresAreFoundOnceAndOwnPagesEachTime) {
   EXPECT_EQ(find(), first);
 }
 
+// Goal:   pages that are not there, between others, do not make each look as long as they are many.
+// Method: every other page is one's own. A few are noted in vain, each by itself, before the rest
+//         is passed over.
+TEST_F(PrivatePagesTest, EmptyPagesBetweenOthersDoNotCostACallEach) {
+  watch_or_skip();
+  Numbers stored;
+  for (std::uint64_t page = 0; page < kPages; page += 2) {
+    stored.push_back(page);
+    store(page);
+  }
+  EXPECT_EQ(take_stored(), stored);
+  store(200);
+  std::vector<PageRun> runs(64);
+  const FaultPlan counter({});
+  const PageWalk walk = pages_.take_stored(view_, kPages * page_, runs).value();
+  EXPECT_EQ(walk.walked_bytes, kPages * page_);
+  ASSERT_EQ(walk.run_count, 1U);
+  EXPECT_EQ(runs[0].first, view_ + 200 * page_);
+  EXPECT_LE(counter.count(Call::kPageScan), kPages / 2 / 3);
+}
+
 TEST_F(PrivatePagesTest, MemoryWithoutAFileIsNotedToo) {
   map({});
   watch_or_skip();

@@ -168,7 +168,7 @@ class TrackedMapping {
   Result<void> rollback();
   // Errors: kClosed.
   [[nodiscard]] Result<TrackedSnapshot> snapshot() const;
-  // Brings what is committed to the file, which happens by itself when the journal is half full: a
+  // Brings what is committed to the file, which happens by itself before the journal is full: a
   // crash then leaves less to recover. Errors: of Journal::checkpoint(). Blocks.
   Result<void> checkpoint();
 

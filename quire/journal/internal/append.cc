@@ -4,14 +4,20 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
-#include <utility>
+#include <thread>
 
 #include "quire/base/page_window.h"
 #include "quire/journal/internal/journal_state.h"
 
 namespace quire::internal {
 namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Of the time that the last write took, what is spent at most on waiting for company.
+constexpr int kCompanyShare = 2;
 
 constexpr std::size_t kBatchResizesMax = 60;
 static_assert(kBatchResizesMax >= kJournalFilesMax);
@@ -75,7 +81,7 @@ Result<std::uint64_t> JournalState::await(Request& request) {
     if (queue_.front() == &request && !is_writing_) {
       lead(request);
     } else {
-      changed_.wait(mutex_);
+      request.woken.wait(mutex_);
     }
   }
   if (!request.outcome) {
@@ -186,6 +192,9 @@ std::vector<LogSpace::Piece> JournalState::plan(const Batch& batch) const {
 }
 
 void JournalState::lead(Request& request) {
+  if (request.kind == Append::kCommit) {
+    await_company();
+  }
   Result<void> allowed = require_usable_locked("write");
   if (allowed) {
     allowed = check_sizes({}, request);
@@ -208,62 +217,16 @@ void JournalState::lead(Request& request) {
   }
 }
 
-// Uncommitted changes leave room for the mark of their commit, wherever the circle ends.
-std::uint64_t JournalState::room_needed(const Batch& batch,
-                                        const std::vector<LogSpace::Piece>& pieces) const {
-  const std::uint64_t mark_bytes = 2 * (kBlockBytes + page_bytes_);
-  return space_->room_taken(pieces) + (batch.commits.empty() ? mark_bytes : 0);
-}
-
-void JournalState::make_room(Request& request, std::uint64_t needed_bytes) {
-  if (is_checkpointing_) {
-    changed_.wait(mutex_);
-    return;
+// Those whose commits came with the last one were woken a moment ago and, if they have more, are on
+// their way. The first of them to come would leave them behind, with a write and a flush of their
+// own; while it yields to them they come sooner, and where it was wrong nobody is waited for again.
+void JournalState::await_company() {
+  const auto end = Clock::now() + last_write_time_ / kCompanyShare;
+  while (queue_.size() < company_ && Clock::now() < end) {
+    mutex_.unlock();
+    std::this_thread::yield();
+    mutex_.lock();
   }
-  if (let_commit_pass(request)) {
-    return;
-  }
-  stats_.full_waits += request.has_waited ? 0 : 1;
-  request.has_waited = true;
-  const std::uint64_t used_before = space_->used_bytes();
-  static_cast<void>(checkpoint_to(checkpoint_target()));
-  if (sticky_ || space_->used_bytes() < used_before) {
-    return;
-  }
-  if (is_stopping_ && request.source) {
-    return;  // Told so while the checkpoint had let go of the mutex: nobody will tell it again.
-  }
-  if (needed_bytes > log_bytes_ || !changed_.wait_until(mutex_, request.deadline)) {
-    finish({.requests = {&request}}, fail(full_error(needed_bytes)));
-  }
-}
-
-bool JournalState::let_commit_pass(const Request& request) {
-  const auto commit = std::ranges::find(queue_, Append::kCommit, &Request::kind);
-  if (request.kind == Append::kCommit || commit == queue_.end()) {
-    return false;
-  }
-  std::rotate(queue_.begin(), commit, std::next(commit));
-  changed_.notify_all();
-  return true;
-}
-
-Error JournalState::full_error(std::uint64_t needed_bytes) const {
-  std::string held;
-  if (full_disk_) {
-    held = "; " + full_disk_->message();
-  } else if (!views_.empty() && *views_.begin() < last_commit_) {
-    held = fmt::format("; a snapshot of commit {} holds what came after it", *views_.begin());
-  } else if (std::ranges::any_of(files_,
-                                 [](const File& file) { return file.index->has_uncommitted(); })) {
-    held = "; uncommitted changes hold it";
-  }
-  return make_error(
-      Errc::kLimit, "commit", log_->name(),
-      fmt::format("journal full: the log has {} bytes, {} of them in use, and {} are needed{}",
-                  log_bytes_, space_->used_bytes(), needed_bytes, held),
-      "commit less at a time, end snapshots, or make the journal with a larger "
-      "JournalOptions::log_bytes");
 }
 
 void JournalState::write_batch(Batch& batch, const std::vector<LogSpace::Piece>& pieces) {
@@ -284,12 +247,18 @@ void JournalState::write_batch(Batch& batch, const std::vector<LogSpace::Piece>&
                             .marks = {},
                             .images = {}};
   mutex_.unlock();
+  const Clock::time_point begun = Clock::now();
   const Result<void> written = write_chain(batch, pieces, header);
+  const Clock::duration write_time = Clock::now() - begun;
   mutex_.lock();
   if (written) {
     stats_.log_writes += pieces.size();
     enter_batch(batch, pieces, first_lsn, commit);
     if (is_commit) {
+      // Nobody who will come again waits for an asynchronous one.
+      company_ = static_cast<std::size_t>(
+          std::ranges::count_if(batch.requests, [](const Request* one) { return !one->source; }));
+      last_write_time_ = write_time;
       ++stats_.commits;
       durable_lsn_ = last_lsn;
       last_commit_ = commit;
@@ -301,10 +270,7 @@ void JournalState::write_batch(Batch& batch, const std::vector<LogSpace::Piece>&
     space_->release(lsn);
   }
   is_writing_ = false;
-  if (space_->used_bytes() > log_bytes_ / 2) {
-    is_checkpoint_wanted_ = true;
-    wake_thread_.notify_one();
-  }
+  want_checkpoint(pieces.back().end(page_bytes_) - pieces.front().position);
   finish(batch, written);
 }
 
@@ -403,7 +369,17 @@ void JournalState::finish(const Batch& batch, const Result<void>& outcome) {
     stats_.commit_calls += request->kind == Append::kCommit && outcome.has_value() ? 1 : 0;
     if (request->source) {
       deliver(*request);
+    } else {
+      request->woken.notify_one();
     }
+  }
+  wake_front();
+}
+
+// The others in line sleep on: each would be woken at every flush, to find that it is not its turn.
+void JournalState::wake_front() {
+  if (!queue_.empty()) {
+    queue_.front()->woken.notify_one();
   }
   changed_.notify_all();
 }

@@ -8,8 +8,19 @@
 namespace quire::internal {
 namespace {
 
-// Of a checkpoint's images: it goes on beside the application, which has better use for memory.
-constexpr std::uint64_t kMemoryBytes = 4_MiB;
+// Of a checkpoint's images, as a share of what opening may take: it goes on beside the application,
+// which has better use for memory. Yet with all of them at once the log is read from end to end, in
+// an eighth of the requests: for these commits wait, on a device that serves one after the other.
+constexpr std::uint64_t kMemoryShare = 4;
+constexpr std::uint64_t kMemoryBytesMin = 4_MiB;
+// More than a quarter of the log is seldom needed: headers and older images take the rest.
+constexpr std::uint64_t kMemoryShareOfLog = 4;
+
+// What stays free at least when a checkpoint begins, and at most, as shares of the log.
+constexpr std::uint64_t kRoomShareMin = 8;
+constexpr std::uint64_t kRoomShareMax = 2;
+// Room for so many times what came during the last checkpoint, and for so many commits.
+constexpr std::uint64_t kRoomFactor = 2;
 
 }  // namespace
 
@@ -22,6 +33,21 @@ std::uint64_t JournalState::checkpoint_target() const {
   return views_.empty() ? last_commit_ : std::min(last_commit_, *views_.begin());
 }
 
+std::uint64_t JournalState::checkpoint_memory_bytes() const {
+  return std::max(kMemoryBytesMin,
+                  std::min(log_bytes_ / kMemoryShareOfLog, recovery_memory_bytes() / kMemoryShare));
+}
+
+void JournalState::want_checkpoint(std::uint64_t batch_bytes) {
+  checkpoint_room_bytes_ = std::max(
+      checkpoint_room_bytes_, std::min(kRoomFactor * batch_bytes, log_bytes_ / kRoomShareMax));
+  // One that is under way makes room already.
+  if (!is_checkpointing_ && space_->free_bytes() < checkpoint_room_bytes_) {
+    is_checkpoint_wanted_ = true;
+    wake_thread_.notify_one();
+  }
+}
+
 Result<void> JournalState::checkpoint_locked() {
   while (is_checkpointing_) {
     changed_.wait(mutex_);
@@ -32,6 +58,7 @@ Result<void> JournalState::checkpoint_locked() {
 
 Result<void> JournalState::checkpoint_to(std::uint64_t commit) {
   is_checkpointing_ = true;
+  const std::uint64_t head_before = space_->head();
   std::vector<CheckpointPlan> plans;
   bool has_changes = false;
   for (const File& file : files_) {
@@ -69,12 +96,14 @@ Result<void> JournalState::checkpoint_to(std::uint64_t commit) {
     }
   }
   is_checkpointing_ = false;
+  checkpoint_room_bytes_ = std::clamp(kRoomFactor * (space_->head() - head_before),
+                                      log_bytes_ / kRoomShareMin, log_bytes_ / kRoomShareMax);
   changed_.notify_all();
   return outcome;
 }
 
 Result<void> JournalState::write_plans(std::vector<CheckpointPlan>& plans) {
-  PlanWriter writer(*log_, log_bytes_, page_bytes_, kMemoryBytes);
+  PlanWriter writer(*log_, log_bytes_, page_bytes_, checkpoint_memory_bytes());
   for (std::size_t i = 0; i < plans.size(); ++i) {
     if (!plans[i].has_changes) {
       continue;

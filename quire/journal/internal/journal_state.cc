@@ -35,6 +35,7 @@ JournalState::JournalState(JournalParts parts, const JournalOptions& options, Su
       log_bytes_(superblock.log_bytes),
       uuid_(superblock.uuid),
       superblock_(std::move(superblock)),
+      checkpoint_room_bytes_(log_bytes_ / 2),
       stage_(kStageBytes),
       log_writer_(*log_, page_bytes_) {
   const MutexLock lock(mutex_);

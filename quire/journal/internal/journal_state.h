@@ -2,10 +2,10 @@
 //
 // JournalState: what is inside a Journal.
 //
-//   append()      requests wait in line; the first of them leads: it takes those behind it that fit
-//                 into one chain of records, writes and flushes without the lock, and enters all of
-//                 them into the indexes. What cannot fit waits for a checkpoint, which it makes
-//                 itself.
+//   append()      requests wait in line; the first of them leads: it waits a moment for those that
+//                 came with the last commit, takes those behind it that fit into one chain of
+//                 records, writes and flushes without the lock, and enters all of them into the
+//                 indexes. What cannot fit waits for a checkpoint, which it makes itself.
 //   append_async  the same line; "quire-commit" leads when such a request is the first of it
 //   checkpoint()  one at a time: plan (lock), write and sync the files, forget (lock), superblock,
 //                 reuse (lock)
@@ -105,6 +105,7 @@ class JournalState {
     std::chrono::steady_clock::time_point deadline{};  // Of waiting for room.
     bool has_waited = false;                           // The log was too full.
     std::optional<Ticket::Source> source{};            // Set: nobody waits in await() for it.
+    CondVar woken{};                                   // It is done, or the first in line.
   };
   // One that outlives the call that made it.
   struct AsyncRequest {
@@ -147,7 +148,7 @@ class JournalState {
   void start_thread();
   void run_thread();
 
-  // --- Appending (append.cc) --------------------------------------------------------------------
+  // --- Appending (append.cc, log_room.cc) --------------------------------------------------------
 
   [[nodiscard]] Result<void> check_parts(std::span<const FileCommit> parts) const;
   Result<std::uint64_t> await(Request& request);
@@ -169,6 +170,8 @@ class JournalState {
       QUIRE_REQUIRES(mutex_);
   // REQUIRES: the request is the front of the queue. It may be left to be tried again.
   void lead(Request& request) QUIRE_REQUIRES(mutex_);
+  // Until as many are in line as had the last commit, or it would take too long.
+  void await_company() QUIRE_REQUIRES(mutex_);
   // Makes a checkpoint, waits, or takes the request out of the queue with an error.
   void make_room(Request& request, std::uint64_t needed_bytes) QUIRE_REQUIRES(mutex_);
   // A commit in line goes first. False: there is none, or this is one.
@@ -188,6 +191,8 @@ class JournalState {
   void enter_batch(const Batch& batch, const std::vector<LogSpace::Piece>& pieces,
                    std::uint64_t first_lsn, std::uint64_t commit) QUIRE_REQUIRES(mutex_);
   void finish(const Batch& batch, const Result<void>& outcome) QUIRE_REQUIRES(mutex_);
+  // Whoever waits for the first request in line, and for anything else, looks again.
+  void wake_front() QUIRE_REQUIRES(mutex_);
 
   // --- Commits that nobody waits for (async_commit.cc) ------------------------------------------
 
@@ -217,6 +222,11 @@ class JournalState {
   Result<void> checkpoint_to(std::uint64_t commit) QUIRE_REQUIRES(mutex_);
   Result<void> write_plans(std::vector<CheckpointPlan>& plans);
   [[nodiscard]] std::uint64_t checkpoint_target() const QUIRE_REQUIRES(mutex_);
+  // Of the images that a checkpoint holds at a time.
+  [[nodiscard]] std::uint64_t checkpoint_memory_bytes() const;
+  // Wakes the thread when less of the log is free than checkpoint_room_bytes_; commits that are as
+  // large as this batch shall find room meanwhile.
+  void want_checkpoint(std::uint64_t batch_bytes) QUIRE_REQUIRES(mutex_);
   Result<void> require_usable_locked(const char* operation) const QUIRE_REQUIRES(mutex_);
   void stick(const Error& error) QUIRE_REQUIRES(mutex_);
 
@@ -229,7 +239,7 @@ class JournalState {
   const JournalUuid uuid_;
 
   mutable Mutex mutex_;
-  CondVar changed_;  // Of everything that somebody waits for.
+  CondVar changed_;  // Of everything that somebody waits for, but a request's end or turn.
   CondVar wake_thread_;
 
   Superblock superblock_;  // As on disk. Of whoever is checkpointing, or alone.
@@ -247,9 +257,14 @@ class JournalState {
   std::uint64_t checkpointed_commit_ QUIRE_GUARDED_BY(mutex_) = 0;
   std::uint64_t durable_lsn_ QUIRE_GUARDED_BY(mutex_) = 0;
   std::uint64_t next_transaction_ QUIRE_GUARDED_BY(mutex_) = 1;
+  std::size_t company_ QUIRE_GUARDED_BY(mutex_) = 0;  // Who waited for the last commit, and ...
+  std::chrono::steady_clock::duration last_write_time_ QUIRE_GUARDED_BY(mutex_){};  // ... how long.
   bool is_writing_ QUIRE_GUARDED_BY(mutex_) = false;
   bool is_checkpointing_ QUIRE_GUARDED_BY(mutex_) = false;
   bool is_checkpoint_wanted_ QUIRE_GUARDED_BY(mutex_) = false;
+  // With how much of the log free the next one begins in the background: the later, the more often
+  // a page that was committed many times is written once; too late, and commits wait for it.
+  std::uint64_t checkpoint_room_bytes_ QUIRE_GUARDED_BY(mutex_);
   bool is_stopping_ QUIRE_GUARDED_BY(mutex_) = false;
   bool is_closed_ QUIRE_GUARDED_BY(mutex_) = false;
   std::optional<Error> sticky_ QUIRE_GUARDED_BY(mutex_);
