@@ -92,7 +92,7 @@ Result<void> PlanWriter::read_turn(Pages turn) {
 }
 
 Result<void> PlanWriter::write_turn(Store& file, Pages turn) {
-  const Result<void> begun = write_runs(file, turn);
+  Result<void> begun = write_runs(file, turn);
   transfers_.drain();
   if (error_) {
     return fail(*std::exchange(error_, std::nullopt));
