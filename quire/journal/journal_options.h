@@ -42,7 +42,7 @@ struct JournalOptions {
   std::chrono::milliseconds full_wait_max{10'000};
   // Of images that opening holds at a time when there is something to recover: with as much as the
   // log has it reads the log once; with less, some of it several times. Nothing: as much as the log
-  // needs, and at most a quarter of what can be had.
+  // needs, and at most a quarter of what can be had. Blocks of 4 MiB for transfers come on top.
   std::optional<std::uint64_t> recovery_memory_bytes{};
 };
 
