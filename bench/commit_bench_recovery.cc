@@ -8,6 +8,7 @@
 #include "bench/commit_bench.h"
 #include "quire/base/check.h"
 #include "quire/base/prng.h"
+#include "quire/io/buffer_pool.h"
 #include "quire/journal/journal_file.h"
 #include "quire/journal/journaled_store.h"
 #include "quire/sys/descriptor.h"
@@ -17,7 +18,8 @@
 namespace quire::bench {
 namespace {
 
-constexpr std::uint64_t kPagesEach = 256;     // In a transaction.
+constexpr std::uint64_t kPagesEach = 256;  // In a transaction.
+constexpr double kGoal = 0.7;
 constexpr std::uint64_t kBlockBytes = 8_MiB;  // More in one request makes nothing faster.
 
 std::uint64_t word_of(std::uint64_t page, std::uint64_t round) {
@@ -106,16 +108,15 @@ class RecoveredFile {
 };
 
 // As many bytes read from a file, one block after the other, then written back, and one flush.
-nlohmann::json copy_turn(const CommitSetting& setting) {
+nlohmann::json copy_turn(const CommitSetting& setting, std::span<std::byte> memory) {
   const std::string path = setting.file("copied");
   if (!sys::path_status(path.c_str(), false)) {
     write_random_file(path, setting.recovery_bytes);
   }
   const sys::Descriptor file =
       sys::open_file(path.c_str(), {.write = true, .direct = true}).value();
-  const testing::PageMemory memory(kBlockBytes);
   const auto block_at = [&](std::uint64_t at) {
-    return memory.bytes().first(std::min(kBlockBytes, setting.recovery_bytes - at));
+    return memory.first(std::min(kBlockBytes, setting.recovery_bytes - at));
   };
   const CommitMeter meter(setting);
   for (std::uint64_t at = 0; at < setting.recovery_bytes; at += kBlockBytes) {
@@ -128,13 +129,28 @@ nlohmann::json copy_turn(const CommitSetting& setting) {
   return meter.stop(1, setting.recovery_bytes);
 }
 
+// Through memory as malloc() has it, ...
+nlohmann::json plain_copy(const CommitSetting& setting) {
+  const testing::PageMemory memory(kBlockBytes);
+  return copy_turn(setting, memory.bytes());
+}
+
+// ... and through huge pages, which a device is done with sooner.
+nlohmann::json huge_copy(const CommitSetting& setting) {
+  const auto pool = BufferPool::make({.buffer_bytes = kBlockBytes, .buffer_count = 1}).value();
+  return copy_turn(setting, pool->take().bytes());
+}
+
 nlohmann::json recovery(const CommitSetting& setting) {
   RecoveredFile recovered(setting);
   nlohmann::json report =
       race(setting.race,
            {{.name = "journal", .run = [&] { return recovered.turn(); }, .is_apart = false},
-            {.name = "copy", .run = [&] { return copy_turn(setting); }, .is_apart = false}},
-           {{"journal to copy", "journal", {"copy"}, 0.7}}, Start::kAny);
+            {.name = "copy", .run = [&] { return plain_copy(setting); }, .is_apart = false},
+            {.name = "huge_copy", .run = [&] { return huge_copy(setting); }, .is_apart = false}},
+           {{"journal to copy", "journal", {"copy"}, kGoal},
+            {"journal to huge_copy", "journal", {"huge_copy"}, kGoal}},
+           Start::kAny);
   remove_files(setting, "recovered");
   remove_files(setting, "copied");
   return report;

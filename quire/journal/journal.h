@@ -197,8 +197,8 @@ class Journal {
   // The last commit, as it is now.
   [[nodiscard]] JournalSnapshot snapshot();
 
-  // Brings everything that no snapshot holds back to the files. Errors: ENOSPC (nothing is lost:
-  // make room and try again); others stick.
+  // Brings everything that no snapshot holds back to the files. Errors: ENOSPC, ENOMEM (nothing is
+  // lost: make room and try again); others stick.
   Result<void> checkpoint();
 
   // Rolls back what is uncommitted, checkpoints, marks the journal as clean. Later calls of

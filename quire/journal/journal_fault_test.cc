@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "quire/journal/internal/journal_fixture_test.h"
+#include "quire/sys/call.h"
 #include "quire/testing/nth_fault.h"
 
 namespace quire {
@@ -105,6 +106,27 @@ TEST_F(JournalFaultTest, NothingAcknowledgedIsLostWhicheverOperationOfAFileFails
   for (const Kind kind : {Kind::kWrite, Kind::kResize}) {
     fail_each(Where::kFile, kind, ENOSPC);
   }
+}
+
+TEST_F(JournalFaultTest, ACheckpointThatFindsNoMemoryCanBeTriedAgain) {
+  make();
+  write_page(0, 1);
+  write_page(1, 2);
+  ASSERT_TRUE(journal_->commit().has_value());
+  testing::fail_each_nth("mmap", [&](testing::NthFault& fault) {
+    const sys::FaultPlan plan({.call = sys::Call::kMap, .nth = fault.nth, .error = ENOMEM});
+    const Result<void> checkpointed = journal_->checkpoint();
+    fault.was_hit = plan.hits() > 0;
+    EXPECT_EQ(checkpointed.has_value(), !fault.was_hit);
+    if (!checkpointed) {
+      EXPECT_EQ(checkpointed.error().code(), std::errc::not_enough_memory);
+    }
+  });
+  EXPECT_EQ(file_bytes_[0]->image(), [] {
+    Bytes both = page_of(1);
+    both.resize(2 * internal::kTestPageBytes, std::byte{2});
+    return both;
+  }());
 }
 
 // Goal:   bytes of the log that rot while the journal is open are no bytes of a file.

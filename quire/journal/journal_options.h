@@ -43,8 +43,8 @@ struct JournalOptions {
   std::chrono::milliseconds full_wait_max{10'000};
   // Of images that opening holds at a time when there is something to recover: with as much as the
   // log has it reads the log once; with less, some of it several times. Nothing: as much as the log
-  // needs, and at most a quarter of what can be had. A checkpoint takes up to a quarter of that, at
-  // most a quarter of the log, and 4 MiB at least.
+  // needs, and at most a quarter of what can be had; blocks of 4 MiB for transfers come on top. A
+  // checkpoint takes up to a quarter of that, at most a quarter of the log, and 4 MiB at least.
   std::optional<std::uint64_t> recovery_memory_bytes{};
 };
 

@@ -73,8 +73,10 @@ TEST_F(JournalRecoveryTest, TheLogIsReadInItsOrderAndTheFileWrittenInItsOwn) {
   const std::uint64_t writes = files_[0]->count(Kind::kWrite);
   open();
   EXPECT_EQ(journal_->stats().recovered_pages, kPages);
-  EXPECT_LT(log_->count(Kind::kRead) - reads,
-            2 * kPages * kPageBytes / internal::ImageReader::kReadBytes);
+  // What looks for records reads each header, and now and then the end of one.
+  EXPECT_LT(
+      log_->count(Kind::kRead) - reads,
+      2 * kPages / kCommitPages + 2 * kPages * kPageBytes / internal::ImageReader::kReadBytes);
   // What looks for records reads some of it before.
   EXPECT_LT(log_->bytes(Kind::kRead) - read_bytes, 3 * kPages * kPageBytes);
   EXPECT_EQ(files_[0]->count(Kind::kWrite) - writes, (kSizeBytes + 1_MiB - 1) / 1_MiB);

@@ -14,11 +14,9 @@ ImageReader::ImageReader(Store& log, std::uint64_t log_bytes, std::uint64_t page
       log_bytes_(log_bytes),
       page_bytes_(page_bytes),
       transfers_(transfers),
-      memory_(kReadsMax * kReadBytes),
       reads_(kReadsMax) {
-  for (std::size_t i = 0; i < reads_.size(); ++i) {
-    reads_[i].block = {memory_.begin() + i * kReadBytes, kReadBytes};
-    free_.push_back(&reads_[i]);
+  for (Read& read : reads_) {
+    free_.push_back(&read);
   }
 }
 
@@ -37,20 +35,33 @@ std::size_t ImageReader::count_together(std::span<const WantedImage> images) con
   return count;
 }
 
-Result<void> ImageReader::read(std::span<WantedImage> wanted) {
+Result<void> ImageReader::read(std::span<WantedImage> wanted, ImageArena& memory) {
+  QUIRE_CHECK_LE(wanted.size() * page_bytes_, memory.size_bytes());
   std::ranges::sort(wanted, {}, [](const WantedImage& one) { return one.image.position; });
   error_.reset();
-  for (std::span<const WantedImage> left = wanted; !left.empty() && !error_;) {
-    const std::size_t count = count_together(left);
-    begin(left.first(count));
-    left = left.subspan(count);
-  }
+  const Result<void> begun = begin_all(wanted, memory);
   transfers_.drain();
   QUIRE_CHECK_EQ(free_.size(), reads_.size());
-  return error_ ? Result<void>(fail(*error_)) : Result<void>();
+  return error_ ? Result<void>(fail(*error_)) : begun;
 }
 
-void ImageReader::begin(std::span<const WantedImage> images) {
+Result<void> ImageReader::begin_all(std::span<WantedImage> wanted, ImageArena& memory) {
+  std::byte* next = memory.begin();
+  for (std::span<WantedImage> left = wanted; !left.empty() && !error_;) {
+    const std::span<WantedImage> some = left.first(count_together(left));
+    for (WantedImage& one : some) {
+      one.into = next;
+      next += page_bytes_;
+    }
+    memory.prepare(static_cast<std::uint64_t>(next - memory.begin()));
+    QUIRE_TRY(begin(some));
+    left = left.subspan(some.size());
+  }
+  return {};
+}
+
+Result<void> ImageReader::begin(std::span<const WantedImage> images) {
+  std::byte* const block = images.size() > 1 ? QUIRE_TRY(transfers_.take_block()) : nullptr;
   while (free_.empty()) {
     transfers_.wait();
   }
@@ -59,11 +70,11 @@ void ImageReader::begin(std::span<const WantedImage> images) {
   const std::uint64_t offset_bytes = place_of(images.front());
   const std::uint64_t length_bytes = place_of(images.back()) + page_bytes_ - offset_bytes;
   read.images = images;
+  read.block = block;
   read.request = {.store = &log_,
                   .operation = IoOperation::kRead,
                   .offset_bytes = offset_bytes,
-                  .memory = images.size() == 1 ? std::span(images[0].into, page_bytes_)
-                                               : read.block.first(length_bytes),
+                  .memory = {block == nullptr ? images[0].into : block, length_bytes},
                   .on_done =
                       [](IoRequest& request) {
                         auto* const reader = static_cast<ImageReader*>(request.context);
@@ -74,11 +85,15 @@ void ImageReader::begin(std::span<const WantedImage> images) {
   ++stats_.reads;
   stats_.bytes += length_bytes;
   transfers_.begin(read.request);
+  return {};
 }
 
 void ImageReader::finish(Read& read) {
   if (const Result<void> taken = take(read); !taken && !error_) {
     error_ = taken.error();
+  }
+  if (read.block != nullptr) {
+    transfers_.give_block(read.block);
   }
   free_.push_back(&read);
 }

@@ -4,14 +4,14 @@
 //
 //   log     [head][p][p][p][head][p][p]....................................[p]
 //           '------ near: one read ---'                                     alone: straight
-//   memory  [p]   [p]   [p]   [p] ...    wherever each is wanted            to its place
+//   memory  [p][p][p][p][p][p] ...       in the order of the log
 //
 // A device answers few large requests sooner than many small ones: what lies between two images is
 // read along where that is little, and many reads are under way at a time.
 //
 // Thread-safety: one thread at a time.
 // Blocks:        for the reads.
-// Cost:          kReadsMax * kReadBytes of memory; what is read along is copied past.
+// Cost:          the blocks of `transfers`; what comes through one is copied from there.
 #pragma once
 
 #include <cstddef>
@@ -22,8 +22,8 @@
 
 #include "quire/base/result.h"
 #include "quire/base/units.h"
-#include "quire/io/records.h"
 #include "quire/io/store.h"
+#include "quire/journal/internal/image_arena.h"
 #include "quire/journal/internal/page_index.h"
 #include "quire/journal/internal/transfers.h"
 
@@ -31,7 +31,8 @@ namespace quire::internal {
 
 struct WantedImage {
   ImagePlace image;
-  std::byte* into = nullptr;  // A page.
+  std::size_t number = 0;     // The caller's, to know it by.
+  std::byte* into = nullptr;  // Where it is, a page: the answer.
 };
 
 struct ImageReaderStats {
@@ -42,7 +43,7 @@ struct ImageReaderStats {
 class ImageReader {
  public:
   static constexpr std::size_t kReadsMax = Transfers::kUnderWayMax;
-  static constexpr std::uint64_t kReadBytes = 64_KiB;
+  static constexpr std::uint64_t kReadBytes = Transfers::kBlockBytes;
   // What a device reads in about the time that a request of its own would take.
   static constexpr std::uint64_t kGapBytesMax = 16_KiB;
   static_assert(kReadBytes >= kJournalPageBytesMax);
@@ -51,24 +52,27 @@ class ImageReader {
   ImageReader(const ImageReader&) = delete;
   ImageReader& operator=(const ImageReader&) = delete;
 
-  // Sorts what is wanted. Errors: those of the log; kCorrupt, kTruncated. Memory may be filled in
-  // part then; nothing is under way any more.
-  Result<void> read(std::span<WantedImage> wanted);
+  // Sorts what is wanted by where it is in the log, and puts it into the memory in that order, from
+  // the beginning. REQUIRES: there is room for it.
+  // Errors: those of the log; kCorrupt, kTruncated; ENOMEM. Memory may be filled in part then;
+  //         nothing is under way any more.
+  Result<void> read(std::span<WantedImage> wanted, ImageArena& memory);
   [[nodiscard]] const ImageReaderStats& stats() const noexcept { return stats_; }
 
  private:
   struct Read {
     IoRequest request;
     std::span<const WantedImage> images;  // In the order of the log.
-    std::span<std::byte> block;           // Of more than one.
+    std::byte* block = nullptr;           // For more than one.
   };
 
+  Result<void> begin_all(std::span<WantedImage> wanted, ImageArena& memory);
   // How many of the images, from the first, one read takes.
   [[nodiscard]] std::size_t count_together(std::span<const WantedImage> images) const;
   [[nodiscard]] std::uint64_t place_of(const WantedImage& image) const noexcept {
     return kCircleOffsetBytes + image.image.position % log_bytes_;
   }
-  void begin(std::span<const WantedImage> images);
+  Result<void> begin(std::span<const WantedImage> images);
   void finish(Read& read);
   [[nodiscard]] Result<void> take(const Read& read) const;
 
@@ -76,7 +80,6 @@ class ImageReader {
   const std::uint64_t log_bytes_;
   const std::uint64_t page_bytes_;
   Transfers& transfers_;
-  RecordBuffer memory_;
   std::vector<Read> reads_;
   std::vector<Read*> free_;
   std::optional<Error> error_;  // The first.

@@ -9,7 +9,8 @@
 namespace quire::internal {
 namespace {
 
-constexpr std::uint64_t kWindowBytesMin = 64 * 1024;
+// A header of a few hundred images, and little of what follows it.
+constexpr std::uint64_t kWindowBytesMin = 16 * 1024;
 constexpr std::uint64_t kWindowBytesMax = 1024 * 1024;
 static_assert(kWindowBytesMax >= kRecordHeaderBytesMax);
 

@@ -104,13 +104,18 @@ std::uint64_t PageIndex::mask_after(std::uint64_t lsn, std::uint64_t view) const
 }
 
 PageSource PageIndex::find(std::uint64_t offset_bytes, std::uint64_t view) const {
+  const auto found = pages_.find(offset_bytes);
+  return find_among(found == pages_.end() ? nullptr : &found->second, offset_bytes, view);
+}
+
+PageSource PageIndex::find_among(const Versions* versions, std::uint64_t offset_bytes,
+                                 std::uint64_t view) const {
   PageSource source;
   std::uint64_t lsn = 0;
-  if (const auto found = pages_.find(offset_bytes); found != pages_.end()) {
-    const auto version = std::ranges::find_if(found->second, [view](const Version& candidate) {
-      return is_visible(candidate.commit, view);
-    });
-    if (version != found->second.end()) {
+  if (versions != nullptr) {
+    const auto version = std::ranges::find_if(
+        *versions, [view](const Version& candidate) { return is_visible(candidate.commit, view); });
+    if (version != versions->end()) {
       source.image = version->place;
       lsn = version->lsn;
     }
@@ -126,8 +131,9 @@ CheckpointPlan PageIndex::plan_checkpoint(std::uint64_t commit) const {
                       .pages = {},
                       .has_changes = !resizes_.empty() && resizes_.front().commit != 0 &&
                                      resizes_.front().commit <= commit};
+  plan.pages.reserve(pages_.size());
   for (const auto& [offset, versions] : pages_) {
-    const PageSource source = find(offset, commit);
+    const PageSource source = find_among(&versions, offset, commit);
     if (!source.image) {
       continue;
     }

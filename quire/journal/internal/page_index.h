@@ -118,6 +118,9 @@ class PageIndex {
   [[nodiscard]] static bool is_visible(std::uint64_t commit, std::uint64_t view) noexcept {
     return view == kNewestView || (commit != 0 && commit <= view);
   }
+  // `versions`: of the page; may be null.
+  [[nodiscard]] PageSource find_among(const Versions* versions, std::uint64_t offset_bytes,
+                                      std::uint64_t view) const;
   // How many bytes of a file cuts after a record leave, for a view.
   [[nodiscard]] std::uint64_t mask_after(std::uint64_t lsn, std::uint64_t view) const;
   void prune(Versions& versions, const std::multiset<std::uint64_t>& views);

@@ -3,19 +3,18 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <utility>
-
-#include "quire/sys/memory.h"
 
 namespace quire::internal {
 namespace {
 
-// Longer ones make no device faster.
-constexpr std::uint64_t kWriteBytesMax = 1_MiB;
+constexpr std::uint64_t kWriteBytesMax = Transfers::kBlockBytes;
 static_assert(kWriteBytesMax % kJournalPageBytesMax == 0);
 
 bool is_full(const Error& error) {
   return error.code() == std::errc::no_space_on_device ||
+         error.code() == std::errc::not_enough_memory ||
          error.code() == std::error_code(EDQUOT, std::system_category());
 }
 
@@ -27,7 +26,7 @@ PlanWriter::PlanWriter(Store& log, std::uint64_t log_bytes, std::uint64_t page_b
       pages_max_(std::max<std::uint64_t>(memory_bytes / page_bytes, 1)),
       reader_(log, log_bytes, page_bytes, transfers_),
       writes_(Transfers::kUnderWayMax) {
-  for (IoRequest& write : writes_) {
+  for (Write& write : writes_) {
     free_writes_.push_back(&write);
   }
 }
@@ -47,7 +46,7 @@ Result<void> PlanWriter::write_all(Store& file, CheckpointPlan& plan) {
   QUIRE_TRY(set_size(file, plan));
   std::ranges::sort(plan.pages, {}, &CheckpointPlan::Page::offset_bytes);
   const std::size_t at_once = std::min(pages_max_, plan.pages.size());
-  make_memory(at_once);
+  QUIRE_TRY(make_memory(at_once));
   for (Pages left = plan.pages; !left.empty();) {
     const Pages turn = left.first(std::min(at_once, left.size()));
     QUIRE_TRY(read_turn(turn));
@@ -68,74 +67,111 @@ Result<void> PlanWriter::set_size(Store& file, const CheckpointPlan& plan) {
   return {};
 }
 
-void PlanWriter::make_memory(std::size_t pages) {
+Result<void> PlanWriter::make_memory(std::size_t pages) {
   const std::uint64_t wanted_bytes = pages * page_bytes_;
   if (wanted_bytes == 0 || (memory_ && memory_->size_bytes() >= wanted_bytes)) {
-    return;
+    return {};
   }
   memory_.reset();
-  memory_.emplace(wanted_bytes);
-  // Fewer faults, and fewer segments of each transfer; without them it is slower, no more.
-  static_cast<void>(
-      sys::advise_pages(memory_->begin(), memory_->size_bytes(), sys::MemoryAdvice::kHugePage));
+  memory_ = QUIRE_TRY(ImageArena::make(wanted_bytes));
+  memory_->make_ahead();
+  return {};
 }
 
 Result<void> PlanWriter::read_turn(Pages turn) {
   wanted_.clear();
   for (const CheckpointPlan::Page& page : turn) {
-    wanted_.push_back({.image = page.image, .into = place_of(wanted_.size())});
+    wanted_.push_back({.image = page.image, .number = wanted_.size()});
   }
-  return reader_.read(wanted_);
-}
-
-Result<void> PlanWriter::write_turn(Store& file, Pages turn) {
-  for (std::size_t first = 0; first < turn.size() && !error_;) {
-    std::size_t last = first + 1;
-    while (last < turn.size() &&
-           turn[last].offset_bytes == turn[last - 1].offset_bytes + page_bytes_ &&
-           turn[last - 1].valid_bytes == page_bytes_) {
-      ++last;
-    }
-    const std::uint64_t length_bytes =
-        (last - first - 1) * page_bytes_ + turn[last - 1].valid_bytes;
-    write_run(file, turn[first].offset_bytes, {place_of(first), length_bytes});
-    counts_.pages += last - first;
-    first = last;
-  }
-  transfers_.drain();
-  if (error_) {
-    return fail(*std::exchange(error_, std::nullopt));
+  QUIRE_TRY(reader_.read(wanted_, *memory_));
+  places_.resize(turn.size());
+  for (const WantedImage& image : wanted_) {
+    places_[image.number] = image.into;
   }
   return {};
 }
 
-void PlanWriter::write_run(Store& file, std::uint64_t offset_bytes, std::span<std::byte> run) {
-  while (!run.empty() && !error_) {
-    while (free_writes_.empty()) {
-      transfers_.wait();
-    }
-    IoRequest& write = *free_writes_.back();
-    free_writes_.pop_back();
-    write = {.store = &file,
-             .operation = IoOperation::kWrite,
-             .offset_bytes = offset_bytes,
-             .memory = run.first(std::min<std::size_t>(run.size(), kWriteBytesMax)),
-             .on_done = on_written,
-             .context = this};
-    offset_bytes += write.memory.size();
-    run = run.subspan(write.memory.size());
-    counts_.bytes += write.memory.size();
-    ++counts_.writes;
-    transfers_.begin(write);
+Result<void> PlanWriter::write_turn(Store& file, Pages turn) {
+  Result<void> begun = write_runs(file, turn);
+  transfers_.drain();
+  if (error_) {
+    return fail(*std::exchange(error_, std::nullopt));
   }
+  return begun;
 }
 
-void PlanWriter::on_written(IoRequest& request) {
-  auto* const writer = static_cast<PlanWriter*>(request.context);
-  if (const Result<std::uint64_t> written = request.result(); !written && !writer->error_) {
-    writer->error_ = written.error();
+Result<void> PlanWriter::write_runs(Store& file, Pages turn) {
+  Places places = places_;
+  while (!turn.empty() && !error_) {
+    const std::size_t count = count_together(turn);
+    QUIRE_TRY(write_run(file, turn.first(count), places.first(count)));
+    counts_.pages += count;
+    turn = turn.subspan(count);
+    places = places.subspan(count);
   }
-  writer->free_writes_.push_back(&request);
+  return {};
+}
+
+std::size_t PlanWriter::count_together(Pages pages) const {
+  const std::size_t count_max = std::min(kWriteBytesMax / page_bytes_, pages.size());
+  std::size_t count = 1;
+  while (count < count_max &&
+         pages[count].offset_bytes == pages[count - 1].offset_bytes + page_bytes_ &&
+         pages[count - 1].valid_bytes == page_bytes_) {
+    ++count;
+  }
+  return count;
+}
+
+Result<void> PlanWriter::write_run(Store& file, Pages run, Places places) {
+  std::byte* block = nullptr;
+  std::byte* const bytes = QUIRE_TRY(gather(places, block));
+  while (free_writes_.empty()) {
+    transfers_.wait();
+  }
+  Write& write = *free_writes_.back();
+  free_writes_.pop_back();
+  write.block = block;
+  write.request = {.store = &file,
+                   .operation = IoOperation::kWrite,
+                   .offset_bytes = run.front().offset_bytes,
+                   .memory = {bytes, (run.size() - 1) * page_bytes_ + run.back().valid_bytes},
+                   .on_done =
+                       [](IoRequest& request) {
+                         auto* const writer = static_cast<PlanWriter*>(request.context);
+                         // The request is a write's first member.
+                         writer->finish(*reinterpret_cast<Write*>(&request));
+                       },
+                   .context = this};
+  counts_.bytes += write.request.memory.size();
+  ++counts_.writes;
+  transfers_.begin(write.request);
+  return {};
+}
+
+Result<std::byte*> PlanWriter::gather(Places places, std::byte*& block) {
+  std::size_t in_order = 1;
+  while (in_order < places.size() && places[in_order] == places[in_order - 1] + page_bytes_) {
+    ++in_order;
+  }
+  if (in_order == places.size()) {
+    return places.front();
+  }
+  block = QUIRE_TRY(transfers_.take_block());
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    std::memcpy(block + i * page_bytes_, places[i], page_bytes_);
+  }
+  return block;
+}
+
+void PlanWriter::finish(Write& write) {
+  if (const Result<std::uint64_t> written = write.request.result(); !written && !error_) {
+    error_ = written.error();
+  }
+  if (write.block != nullptr) {
+    transfers_.give_block(write.block);
+  }
+  free_writes_.push_back(&write);
 }
 
 }  // namespace quire::internal

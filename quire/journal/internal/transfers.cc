@@ -34,6 +34,21 @@ void Transfers::begin(IoRequest& request) {
   }
 }
 
+Result<std::byte*> Transfers::take_block() {
+  if (!memory_) {
+    memory_ = QUIRE_TRY(ImageArena::make(kBlocks * kBlockBytes));
+    for (std::size_t i = 0; i < kBlocks; ++i) {
+      give_block(memory_->begin() + i * kBlockBytes);
+    }
+  }
+  while (free_blocks_.empty()) {
+    wait();
+  }
+  std::byte* const block = free_blocks_.back();
+  free_blocks_.pop_back();
+  return block;
+}
+
 void Transfers::drain() {
   if (queue_ != nullptr) {
     queue_->drain();
