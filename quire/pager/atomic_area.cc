@@ -87,9 +87,9 @@ Result<PagedArea> WritablePagedArea::snapshot() const {
                                                       state_->store->name());
   }
   return PagedArea(internal::OpenedArea{
-      .paged = QUIRE_TRY(AreaState::open(state_->core, std::move(store),
-                                         {.on_fill_error = state_->options.on_fill_error,
-                                          .fault_path = state_->options.fault_path}))});
+      .paged = QUIRE_TRY(AreaState::open(
+          state_->core, std::move(store),
+          {.on_fill_error = state_->options.on_fill_error, .fault_path = FaultPath::kHandler}))});
 }
 
 Result<void> Pager::commit(std::span<WritablePagedArea* const> areas) {

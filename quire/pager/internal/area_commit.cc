@@ -39,6 +39,12 @@ AreaCommit::~AreaCommit() {
   journal->file(file).give_up_claim();
 }
 
+void AreaCommit::freeze() noexcept {
+  stores.shut();
+  is_frozen.store(true);
+  stores.open();
+}
+
 // An application's signal handler that faults in here would wait for the service thread, and that
 // one for the mutex.
 void AreaCommit::enter_pin(ByteRange range) {

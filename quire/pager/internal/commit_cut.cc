@@ -28,8 +28,15 @@ bool CommitCut::begin(std::span<AreaState* const> areas) {
   left_ = 0;
   at_ = 0;
   bool is_protected = true;
+  for (AreaState* const area : areas_) {
+    area->commit()->stores.shut();
+  }
   for (std::size_t number = 0; number < areas_.size() && is_protected; ++number) {
     is_protected = sweep(number);
+  }
+  for (AreaState* const area : areas_) {
+    area->commit()->is_imaging.store(left_ > 0);
+    area->commit()->stores.open();
   }
   cursor_ = runs_.empty() ? 0 : runs_.front().span.first;
   return is_protected;
@@ -107,12 +114,21 @@ std::optional<std::uint64_t> CommitCut::take(std::span<std::byte> window,
     }
     used_bytes += bytes;
     left_ -= span.count;
+    if (left_ == 0) {
+      end_imaging();
+    }
     cursor_ = span.end();
     if (cursor_ == run.span.end() && ++at_ < runs_.size()) {
       cursor_ = runs_[at_].span.first;
     }
   }
   return used_bytes;
+}
+
+void CommitCut::end_imaging() {
+  for (AreaState* const area : areas_) {
+    area->commit()->is_imaging.store(false);
+  }
 }
 
 // Neighbours that are not aside; or one that is.
@@ -211,6 +227,7 @@ void CommitCut::finish(bool was_written) {
   for (const std::uint32_t slot : slots_) {
     core_.demand->give_back(slot);
   }
+  end_imaging();
   slots_.clear();
   aside_.clear();
   areas_.clear();

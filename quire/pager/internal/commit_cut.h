@@ -15,8 +15,8 @@
 //   no image yet   a store must not be let in: its bytes would be part of the commit
 //   image taken    the bytes at the cut are in a buffer; a store belongs to the next commit
 //
-// begin() is the cut. It protects everything before the service thread lets any store in again, so
-// a thread that waits in a fault cannot have made another store, and nothing that depends on a
+// begin() is the cut. The areas' gates are shut while it protects everything, so nobody lets a store
+// in: a thread that waits in a fault cannot have made another store, and nothing that depends on a
 // store outside of the cut is inside of it. It is one system call for each stretch; gaps of a few
 // granules are bridged: what lies there is absent or protected already.
 //
@@ -75,6 +75,7 @@ class CommitCut {
   [[nodiscard]] GranuleSpan next_span(const AreaState& area, std::uint64_t count_max) const;
   [[nodiscard]] bool copy(AreaState& area, GranuleSpan run, std::span<std::byte> into,
                           std::vector<PageImages>& images) const;
+  void end_imaging();
   [[nodiscard]] bool has_image(const AreaState& area, std::uint64_t index) const;
   // A buffer of one granule; empty: none is free.
   [[nodiscard]] std::span<std::byte> take_place();

@@ -159,6 +159,16 @@ void Committer::leave(AreaState& area) {
   area.commit()->is_committing.store(false);
 }
 
+// No other cut begins meanwhile.
+Filler::Store Committer::let_in(AreaState& area, std::uint64_t index) {
+  const Filler::Store store = core_.filler.let_in(area, index);
+  if (store != Filler::Store::kHeldUp || area.commit()->is_frozen.load() ||
+      !cut_.take_aside(area, index)) {
+    return store;
+  }
+  return core_.filler.lift(area, index) ? Filler::Store::kLetIn : Filler::Store::kLookAgain;
+}
+
 // --- Images -------------------------------------------------------------------------------------
 
 bool Committer::take_images() {

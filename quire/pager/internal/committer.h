@@ -34,6 +34,7 @@
 #include "quire/io/io_queue.h"
 #include "quire/pager/internal/area_commit.h"
 #include "quire/pager/internal/commit_cut.h"
+#include "quire/pager/internal/filler.h"
 
 namespace quire::internal {
 
@@ -54,10 +55,8 @@ class Committer {
   // Goes on as far as nothing has to be waited for. True: something happened.
   bool step();
   [[nodiscard]] bool is_idle() const noexcept { return step_ == Step::kIdle && waiting_.empty(); }
-  // Before a store to a protected granule is let in. False: not now.
-  [[nodiscard]] bool prepare_store(AreaState& area, std::uint64_t index) {
-    return area.commit() == nullptr || cut_.take_aside(area, index);
-  }
+  // A store to a clean or written granule, of which the cut gets its image first if it needs it.
+  [[nodiscard]] Filler::Store let_in(AreaState& area, std::uint64_t index);
 
  private:
   enum class Step : std::uint8_t { kIdle, kQuiesce, kImages, kLast, kJournal };

@@ -38,6 +38,7 @@
 #include "quire/io/io_queue.h"
 #include "quire/pager/internal/area_state.h"
 #include "quire/pager/internal/committer.h"
+#include "quire/pager/internal/handed_faults.h"
 #include "quire/pager/internal/message_delivery.h"
 #include "quire/pager/internal/read_ahead.h"
 #include "quire/pager/internal/write_back.h"
@@ -73,6 +74,9 @@ class Service {
       wake();
     }
   }
+  // A fault that its thread cannot serve: comes back when it is served, or begun, or the area is
+  // closing.
+  void serve_handed_over(PageId page, Need need) noexcept;
   // Windows to be read ahead of a stream. Dropped when there are too many already: it is a guess.
   void offer(AreaState& area, const FillPlan& plan) noexcept;
 
@@ -132,6 +136,7 @@ class Service {
   std::atomic<bool> is_signalled_{false};
   std::atomic<bool> is_ending_{false};
   std::atomic<bool> is_timer_wanted_{false};
+  HandedFaults handed_;
   std::atomic<bool> is_flush_awaiting_{false};  // A flush marked a granule in transition awaited.
 
   // Of the thread alone:
