@@ -18,7 +18,7 @@
 // Invariants:    a file of a journal has one AreaCommit at a time; the gates are shut only while
 //                is_committing, or while is_frozen is being set; nobody pins for storing while the
 //                gate is; is_frozen and is_imaging are set while nobody is inside `stores`.
-// Thread-safety: every member from any thread, but writes_under_way: the service thread.
+// Thread-safety: every member from any thread.
 // Blocks:        enter_pin() for the images of a commit, await_commits() for all of it.
 #pragma once
 
@@ -56,6 +56,20 @@ class AreaCommit {
     return is_committing.load() || is_frozen.load();
   }
 
+  // Around the writing of granules, which a cut must not come in between. False: not now; when the
+  // commit has ended, the service thread is to be woken.
+  [[nodiscard]] bool try_begin_write() noexcept;
+  // REQUIRES: there is one that has not ended.
+  void begin_another_write() noexcept { writes_under_way_.fetch_add(1); }
+  void end_write() noexcept { writes_under_way_.fetch_sub(1); }
+  // REQUIRES: is_committing: then none begins any more.
+  [[nodiscard]] bool has_writes() const noexcept { return writes_under_way_.load() != 0; }
+  // True: somebody waits for it.
+  [[nodiscard]] bool end_commit() noexcept {
+    is_committing.store(false);
+    return is_write_waiting_.exchange(false);
+  }
+
   // Nothing is let in or filled from when this returns until thaw().
   void freeze() noexcept;
   void thaw() noexcept { is_frozen.store(false); }
@@ -91,13 +105,14 @@ class AreaCommit {
   std::atomic<bool> is_imaging{false};
   std::atomic<bool> has_uncommitted{false};
   std::atomic<std::uint32_t> pending_commits{0};
-  std::uint64_t writes_under_way = 0;
   StoreGate stores;
 
  private:
   AreaCommit(std::shared_ptr<Journal> of, std::size_t number, JournalOwner whose)
       : journal(std::move(of)), file(number), owner(whose) {}
 
+  std::atomic<std::uint64_t> writes_under_way_{0};
+  std::atomic<bool> is_write_waiting_{false};
   Mutex mutex_;
   CondVar opened_;
   bool is_gate_shut_ QUIRE_GUARDED_BY(mutex_) = false;

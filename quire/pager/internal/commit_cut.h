@@ -23,7 +23,7 @@
 // Invariants:    between begin() and finish() the granules in kWriting of the areas are those of
 //                the cut; left() of them have no image yet; those before the place that take() has
 //                reached, and those aside, have one.
-// Thread-safety: the service thread only. REQUIRES throughout: the areas are committing, their
+// Thread-safety: one thread at a time: Committer locks. REQUIRES throughout: the areas are committing, their
 //                gates shut until left() is 0.
 // Cost:          one copy of each granule; one more of those aside. begin() looks at the granules
 // of

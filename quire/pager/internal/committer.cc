@@ -8,6 +8,7 @@
 #include "quire/base/units.h"
 #include "quire/pager/internal/pager_core.h"
 #include "quire/pager/internal/service.h"
+#include "quire/sys/signals.h"
 
 namespace quire::internal {
 namespace {
@@ -27,12 +28,128 @@ Committer::~Committer() {
   QUIRE_CHECK(is_idle());
 }
 
+bool Committer::is_idle() {
+  const sys::FutexLockGuard guard(lock_);
+  return step_ == Step::kIdle && waiting_.empty();
+}
+
+void Committer::add(CommitRequest request) {
+  const sys::FutexLockGuard guard(lock_);
+  waiting_.push_back(std::move(request));
+}
+
+// --- In the thread of who asks --------------------------------------------------------------------
+
+bool Committer::is_small(const CommitRequest& request) const {
+  std::uint64_t granules = 0;
+  for (const AreaState* const area : request.areas) {
+    granules += area->table.dirty_count();
+  }
+  return granules <= core_.geometry.granules_in(core_.geometry.window_bytes);
+}
+
+bool Committer::run(CommitRequest& request) {
+  // An application's signal handler that faults would wait for the gates and locks of this thread.
+  const sys::BlockedSignals blocked;
+  {
+    const sys::FutexLockGuard guard(lock_);
+    if (step_ != Step::kIdle || !waiting_.empty() || !is_small(request)) {
+      return false;
+    }
+    waiting_.push_back(std::move(request));
+    begin();
+    is_driven_ = true;
+  }
+  drive();
+  return true;
+}
+
+// The queue is the service thread's: a commit that turns out to be larger is, too.
+bool Committer::is_for_queue() const {
+  return step_ == Step::kImages && filling_ == nullptr &&
+         cut_.left() > core_.geometry.granules_in(core_.geometry.window_bytes);
+}
+
+void Committer::drive() {
+  for (bool goes_on = true; goes_on;) {
+    const sys::FutexLockGuard guard(lock_);  // Stores that are held up are let in in between.
+    goes_on = (step_ == Step::kQuiesce || step_ == Step::kImages) && !is_for_queue() && step_once();
+  }
+  Chunk* const last = begin_last();
+  if (last != nullptr) {
+    call_commit(last->request);
+    end_last(*last);
+  }
+  deliver_here();
+}
+
+// Nothing: there is none, or what comes before it is not done.
+Committer::Chunk* Committer::begin_last() {
+  const sys::FutexLockGuard guard(lock_);
+  Chunk* last = nullptr;
+  if (step_ == Step::kLast && error_) {
+    end();
+  } else if (step_ == Step::kLast) {
+    step_ = Step::kJournal;
+    last = last_;
+    last->journal = journal_;
+    last->request = {.context = last};
+    ++under_way_;
+  }
+  is_driven_ = last != nullptr;
+  wake_service();
+  return last;
+}
+
+void Committer::end_last(Chunk& last) {
+  const sys::FutexLockGuard guard(lock_);
+  done(last);
+  is_driven_ = false;
+  wake_service();
+}
+
+// If it has waited for this thread to get further, or is to go on in its place.
+void Committer::wake_service() {
+  const bool is_left = !is_driven_ && (step_ != Step::kIdle || !waiting_.empty());
+  if (std::exchange(is_awaited_, false) || is_left) {
+    core_.service->wake();
+  }
+}
+
+void Committer::deliver_here() {
+  std::vector<Answer> answers;
+  {
+    const sys::FutexLockGuard guard(lock_);
+    answers.swap(answers_);
+  }
+  for (Answer& answer : answers) {
+    answer.source.resolve(std::move(answer.outcome));
+  }
+}
+
+// --- In the service thread --------------------------------------------------------------------
+
+void Committer::deliver() {
+  std::vector<Answer> answers;
+  {
+    const sys::FutexLockGuard guard(lock_);
+    answers.swap(answers_);
+  }
+  for (Answer& answer : answers) {
+    core_.service->deliver(std::move(answer.source), std::move(answer.outcome));
+  }
+}
+
 bool Committer::step() {
   bool got_further = false;
-  has_paused_ = false;
-  while (!has_paused_ && step_once()) {
-    got_further = true;
+  {
+    const sys::FutexLockGuard guard(lock_);
+    has_paused_ = false;
+    while (!is_driven_ && !has_paused_ && step_once()) {
+      got_further = true;
+    }
   }
+  deliver();
   return got_further;
 }
 
@@ -90,8 +207,8 @@ void Committer::join() {
 
 bool Committer::cut() {
   join();
-  const bool is_quiet = std::ranges::all_of(
-      areas_, [](AreaState* area) { return area->commit()->writes_under_way == 0; });
+  const bool is_quiet =
+      std::ranges::all_of(areas_, [](AreaState* area) { return !area->commit()->has_writes(); });
   if (!is_quiet || core_.windows->free_count() == 0) {
     return false;
   }
@@ -156,14 +273,18 @@ void Committer::refuse(AreaState& area, const Error& error) {
 
 void Committer::leave(AreaState& area) {
   area.commit()->open_gate();
-  area.commit()->is_committing.store(false);
+  is_awaited_ = area.commit()->end_commit() || is_awaited_;
 }
 
 // No other cut begins meanwhile.
 Filler::Store Committer::let_in(AreaState& area, std::uint64_t index) {
   const Filler::Store store = core_.filler.let_in(area, index);
-  if (store != Filler::Store::kHeldUp || area.commit()->is_frozen.load() ||
-      !cut_.take_aside(area, index)) {
+  if (store != Filler::Store::kHeldUp || area.commit()->is_frozen.load()) {
+    return store;
+  }
+  const sys::FutexLockGuard guard(lock_);
+  if (!cut_.take_aside(area, index)) {
+    is_awaited_ = true;
     return store;
   }
   return core_.filler.lift(area, index) ? Filler::Store::kLetIn : Filler::Store::kLookAgain;
@@ -247,6 +368,7 @@ void Committer::drop_chunk() {
 
 void Committer::submit(Chunk& chunk, void (*call)(IoRequest& request)) {
   ++under_way_;
+  chunk.journal = journal_;
   chunk.request = {
       .operation = IoOperation::kCall, .call = call, .on_done = on_done, .context = &chunk};
   queue_.submit(chunk.request);
@@ -254,26 +376,33 @@ void Committer::submit(Chunk& chunk, void (*call)(IoRequest& request)) {
 
 void Committer::call_stage(IoRequest& request) {
   Chunk& chunk = *static_cast<Chunk*>(request.context);
-  chunk.outcome = chunk.owner->journal_->stage(chunk.parts);
+  chunk.outcome = chunk.journal->stage(chunk.parts);
 }
 
 void Committer::call_commit(IoRequest& request) {
   Chunk& chunk = *static_cast<Chunk*>(request.context);
-  const Result<std::uint64_t> committed = chunk.owner->journal_->commit(chunk.parts);
+  const Result<std::uint64_t> committed = chunk.journal->commit(chunk.parts);
   chunk.outcome = committed ? Result<void>() : fail(committed.error());
 }
 
 void Committer::on_done(IoRequest& request) {
   Chunk& chunk = *static_cast<Chunk*>(request.context);
-  Committer& self = *chunk.owner;
-  --self.under_way_;
-  if (!chunk.outcome && !self.error_) {
-    self.error_ = chunk.outcome.error();
+  {
+    const sys::FutexLockGuard guard(chunk.owner->lock_);
+    chunk.owner->done(chunk);
   }
-  if (self.step_ == Step::kJournal) {
-    self.end();
+  chunk.owner->deliver();
+}
+
+void Committer::done(Chunk& chunk) {
+  --under_way_;
+  if (!chunk.outcome && !error_) {
+    error_ = chunk.outcome.error();
+  }
+  if (step_ == Step::kJournal) {
+    end();
   } else {
-    self.give_back(chunk);
+    give_back(chunk);
   }
 }
 
@@ -320,7 +449,7 @@ void Committer::answer(CommitRequest& request, const Result<void>& outcome) {
     area->commit()->pending_commits.fetch_sub(1);
   }
   core_.written.advance();
-  core_.service->deliver(std::move(request.source), outcome);
+  answers_.push_back({std::move(request.source), outcome});
   for (AreaState* const area : request.areas) {
     area->end_service();
   }

@@ -90,8 +90,10 @@ class Service {
   [[nodiscard]] Ticket flush(AreaState& area, ByteRange range, Sync sync, Durability durability);
   [[nodiscard]] Ticket prefetch(AreaState& area, std::span<const ByteRange> ranges);
 
-  // Makes durable what was stored to these areas of one journal: see Committer.
-  [[nodiscard]] Ticket commit(std::span<AreaState* const> areas);
+  // Makes durable what was stored to these areas of one journal: see Committer. commit() does it in
+  // the calling thread if it can, with signals blocked.
+  Result<void> commit(std::span<AreaState* const> areas);
+  [[nodiscard]] Ticket commit_async(std::span<AreaState* const> areas);
 
   // Comes back when the pager's thread has begun another round: it has seen what was written
   // before, and what it began without having seen it is in the granules' states.
@@ -119,6 +121,7 @@ class Service {
   void await_work();
   void on_readable();
   void arm_await();
+  void enqueue(CommitRequest request);
   void take_jobs();
   [[nodiscard]] bool keep_room();
   [[nodiscard]] bool write_back();
