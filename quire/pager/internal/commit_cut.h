@@ -35,7 +35,6 @@
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <unordered_map>
 #include <vector>
 
 #include "quire/journal/journal.h"
@@ -57,7 +56,8 @@ class CommitCut {
   // finish(false).
   [[nodiscard]] std::optional<std::uint64_t> take(std::span<std::byte> window,
                                                   std::span<std::vector<PageImages>> images);
-  // Before a store to a protected granule is let in. False: no buffer is free: later.
+  // Before a store to a protected granule is let in, also where a fault is served: allocates nothing.
+  // False: no buffer is free: later.
   [[nodiscard]] bool take_aside(AreaState& area, std::uint64_t index);
   void finish(bool was_written);
 
@@ -68,6 +68,11 @@ class CommitCut {
     GranuleSpan span;
   };
 
+  struct Aside {
+    PageId page = 0;
+    std::span<const std::byte> image{};
+  };
+
   [[nodiscard]] bool sweep(std::size_t number);
   void add(std::size_t number, std::uint64_t index);
   [[nodiscard]] bool protect(AreaState& area, GranuleSpan run);
@@ -76,6 +81,9 @@ class CommitCut {
   [[nodiscard]] bool copy(AreaState& area, GranuleSpan run, std::span<std::byte> into,
                           std::vector<PageImages>& images) const;
   void end_imaging();
+  // The first that is not before it.
+  [[nodiscard]] std::vector<Aside>::const_iterator aside_from(PageId page) const;
+  [[nodiscard]] bool is_aside(PageId page) const;
   [[nodiscard]] bool has_image(const AreaState& area, std::uint64_t index) const;
   // A buffer of one granule; empty: none is free.
   [[nodiscard]] std::span<std::byte> take_place();
@@ -87,7 +95,9 @@ class CommitCut {
   std::uint64_t left_ = 0;
   std::size_t at_ = 0;        // Images are taken up to this run ...
   std::uint64_t cursor_ = 0;  // ... and this granule of its area.
-  std::unordered_map<PageId, std::span<const std::byte>> aside_;
+  // In the order of pages. What is in a buffer has its memory here since begin(): threads that serve
+  // a fault add to it.
+  std::vector<Aside> aside_;
   std::vector<std::uint32_t> slots_;  // Demand buffers that hold them ...
   std::uint64_t last_slot_used_bytes_ = 0;
 };

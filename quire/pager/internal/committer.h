@@ -23,7 +23,8 @@
 //
 // Invariants:    of an area that is committing no granule is being written by write-back, and none
 //                begins to be; so nothing that was stored after the cut is in the transaction.
-// Thread-safety: run(): any thread, but not where a fault is served; the rest: the service thread.
+// Thread-safety: run(): any thread, but not where a fault is served; let_in(): any thread, there, too;
+//                the rest: the service thread.
 // Blocks:        run(), for the journal.
 #pragma once
 
@@ -67,6 +68,7 @@ class Committer {
   bool step();
   [[nodiscard]] bool is_idle();
   // A store to a clean or written granule, of which the cut gets its image first if it needs it.
+  // Any thread, also where a fault is served.
   [[nodiscard]] Filler::Store let_in(AreaState& area, std::uint64_t index);
 
  private:

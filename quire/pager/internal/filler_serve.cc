@@ -62,7 +62,7 @@ Served Filler::serve(AreaState& area, std::uint64_t index, Need need, std::error
           return Served::kServed;
         }
         throttle(area, patience);
-        switch (let_in(area, index)) {
+        switch (core_.service->let_in(area, index)) {
           case Store::kLetIn: return Served::kServed;
           case Store::kHeldUp: return hand_over(area, index, need);
           case Store::kLookAgain: break;

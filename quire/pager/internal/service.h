@@ -74,6 +74,10 @@ class Service {
       wake();
     }
   }
+  // See Committer.
+  [[nodiscard]] Filler::Store let_in(AreaState& area, std::uint64_t index) noexcept {
+    return committer_->let_in(area, index);
+  }
   // A fault that its thread cannot serve: comes back when it is served, or begun, or the area is
   // closing.
   void serve_handed_over(PageId page, Need need) noexcept;
