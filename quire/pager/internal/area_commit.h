@@ -8,10 +8,10 @@
 //                    commit, and would slip into this one if it were spilled.
 //   is_frozen        while rollback() drops what is in memory: nothing is filled or let in either
 //   stores           shut while the cut protects what is dirty: nothing is let in by any thread
-//   is_imaging       from the cut until its last image is taken: what the cut has, and is stored to,
-//                    must be copied first, which is the pager's thread's business
-//   gate             shut as long as that: who pins for storing waits. Somebody who holds such a pin
-//                    can store unseen, so a cut is refused meanwhile.
+//   is_imaging       from the cut until its last image is taken: of what the cut has, and is stored
+//                    to, an image is taken first, under the committer's lock
+//   gate             shut as long: who pins for storing waits. Somebody who holds such a pin can
+//                    store unseen, so a cut is refused meanwhile.
 //   has_uncommitted  the journal has changes of this area that no commit has taken: a spilled
 //                    granule, a size. Then what is clean is not what was committed.
 //
@@ -73,7 +73,7 @@ class AreaCommit {
   // Nothing is let in or filled from when this returns until thaw().
   void freeze() noexcept;
   void thaw() noexcept { is_frozen.store(false); }
-  // A store to a granule of which the cut in progress may have no image yet, or to one that is being
+  // A store to a granule of which the present cut may have no image yet, or to one that is being
   // dropped. REQUIRES: the caller is inside `stores`.
   [[nodiscard]] bool holds_up_stores(bool is_of_cut) const noexcept {
     return is_frozen.load() || (is_of_cut && is_imaging.load());

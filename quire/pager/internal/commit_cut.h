@@ -15,19 +15,18 @@
 //   no image yet   a store must not be let in: its bytes would be part of the commit
 //   image taken    the bytes at the cut are in a buffer; a store belongs to the next commit
 //
-// begin() is the cut. The areas' gates are shut while it protects everything, so nobody lets a store
-// in: a thread that waits in a fault cannot have made another store, and nothing that depends on a
-// store outside of the cut is inside of it. It is one system call for each stretch; gaps of a few
-// granules are bridged: what lies there is absent or protected already.
+// begin() is the cut. The areas' gates are shut while it protects everything, so nobody lets a
+// store in: a thread that waits in a fault cannot have made another store, and nothing that depends
+// on a store outside of the cut is inside of it. It is one system call for each stretch; gaps of a
+// few granules are bridged: what lies there is absent or protected already.
 //
 // Invariants:    between begin() and finish() the granules in kWriting of the areas are those of
 //                the cut; left() of them have no image yet; those before the place that take() has
 //                reached, and those aside, have one.
-// Thread-safety: one thread at a time: Committer locks. REQUIRES throughout: the areas are committing, their
-//                gates shut until left() is 0.
+// Thread-safety: one thread at a time: Committer locks. REQUIRES throughout: the areas are
+//                committing, the gates of their pins shut until left() is 0.
 // Cost:          one copy of each granule; one more of those aside. begin() looks at the granules
-// of
-//                leaves that have dirty ones, up to the last of these; the rest goes by what it
+//                of leaves that have dirty ones, up to the last of these; the rest goes by what it
 //                found.
 #pragma once
 
@@ -56,8 +55,8 @@ class CommitCut {
   // finish(false).
   [[nodiscard]] std::optional<std::uint64_t> take(std::span<std::byte> window,
                                                   std::span<std::vector<PageImages>> images);
-  // Before a store to a protected granule is let in, also where a fault is served: allocates nothing.
-  // False: no buffer is free: later.
+  // Before a store to a protected granule is let in, also where a fault is served: allocates
+  // nothing. False: no buffer is free: later.
   [[nodiscard]] bool take_aside(AreaState& area, std::uint64_t index);
   void finish(bool was_written);
 
@@ -95,8 +94,8 @@ class CommitCut {
   std::uint64_t left_ = 0;
   std::size_t at_ = 0;        // Images are taken up to this run ...
   std::uint64_t cursor_ = 0;  // ... and this granule of its area.
-  // In the order of pages. What is in a buffer has its memory here since begin(): threads that serve
-  // a fault add to it.
+  // In the order of pages. There is memory for all of them since begin(): threads that serve a
+  // fault add to it.
   std::vector<Aside> aside_;
   std::vector<std::uint32_t> slots_;  // Demand buffers that hold them ...
   std::uint64_t last_slot_used_bytes_ = 0;

@@ -23,8 +23,8 @@
 //
 // Invariants:    of an area that is committing no granule is being written by write-back, and none
 //                begins to be; so nothing that was stored after the cut is in the transaction.
-// Thread-safety: run(): any thread, but not where a fault is served; let_in(): any thread, there, too;
-//                the rest: the service thread.
+// Thread-safety: run(): any thread, but not where a fault is served; let_in(): any thread, there,
+//                too; the rest: the service thread.
 // Blocks:        run(), for the journal.
 #pragma once
 

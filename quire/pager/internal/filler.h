@@ -11,9 +11,9 @@
 // The order that matters: memory is there before its state says so, and the policy knows a page
 // before its state lets anybody evict it.
 //
-// Atomic areas: whatever lets a store in is inside the area's gate, which a cut shuts; and an access
-// only lifts protections itself: what is absent, held, or held up by a commit is handed to the
-// service thread.
+// Atomic areas: whatever lets a store in is inside the area's gate, which a cut shuts; and an
+// access only lifts protections itself: what is absent, held, or finds no buffer for its image is
+// handed to the service thread.
 //
 // Thread-safety: every member from any thread, also in the SIGBUS handler: nothing allocates or
 //                takes a lock that an application could hold. Stores without a kernel_target() are

@@ -37,22 +37,18 @@ Served Filler::serve(AreaState& area, std::uint64_t index, Need need, std::error
       await_granule(area, index, word, patience);
       continue;
     }
-    if (hands_over && !word.is_resident()) {
-      if (const Served served = hand_over(area, index, need); served != Served::kServed) {
-        return served;
-      }
-      continue;
-    }
     switch (word.state()) {
       case GranuleState::kAbsent: {
-        const Served served = fill(area, index, need, patience, cause);
+        const Served served =
+            hands_over ? hand_over(area, index, need) : fill(area, index, need, patience, cause);
         if (served != Served::kServed || area.table.word(index).is_resident()) {
           return served;
         }
         break;
       }
       case GranuleState::kHeld:
-        if (install_held(area, index, need)) {
+        if (hands_over ? hand_over(area, index, need) == Served::kServed
+                       : install_held(area, index, need)) {
           return Served::kServed;
         }
         break;
@@ -62,10 +58,8 @@ Served Filler::serve(AreaState& area, std::uint64_t index, Need need, std::error
           return Served::kServed;
         }
         throttle(area, patience);
-        switch (core_.service->let_in(area, index)) {
-          case Store::kLetIn: return Served::kServed;
-          case Store::kHeldUp: return hand_over(area, index, need);
-          case Store::kLookAgain: break;
+        if (const Store store = core_.service->let_in(area, index); store != Store::kLookAgain) {
+          return store == Store::kLetIn ? Served::kServed : hand_over(area, index, need);
         }
         break;
       default: return Served::kServed;

@@ -4,7 +4,8 @@
 // handler, and cannot serve them there: what an atomic area lacks is read through its journal,
 // which takes locks and allocates.
 //
-//   faulting thread: push(), wake the service, await_end()      pager's thread: take_all(), serve, end()
+//   faulting thread: push(), wake the service, await_end()
+//   service thread:  take_all(), serve, end()
 //
 // A fault is a variable of the thread that has it, and gone when end() has been called.
 //

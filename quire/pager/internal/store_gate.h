@@ -2,7 +2,7 @@
 //
 // StoreGate: whatever lets a store into an atomic area goes through it, and a cut shuts it.
 //
-//   open, n inside --shut()--> shut, n inside --the last leaves--> shut, nobody inside --open()--> open
+//   open, n inside --shut()--> shut, n inside --the last leaves--> shut and empty --open()--> open
 //                              nobody enters                       shut() comes back
 //
 // Who is inside changes protections, for microseconds. He waits for nobody, and no signal of the
@@ -10,7 +10,7 @@
 // for this thread.
 //
 // Thread-safety: every member from any thread; enter() and leave() also where a fault is served.
-// Blocks:        enter() while it is shut; shut() until nobody is inside, and while it is another's.
+// Blocks:        enter() while it is shut; shut() until nobody is inside, and while another has it.
 #pragma once
 
 #include <atomic>
