@@ -49,7 +49,10 @@ Result<void> require_together(const AreaState& first, const AreaState& other) {
 }  // namespace
 
 Result<void> WritablePagedArea::commit() {
-  return commit_async().wait();
+  QUIRE_TRY(require_atomic(state_.get(), *this, "commit"));
+  QUIRE_TRY(state_->resolve({0, 0}, "commit"));
+  AreaState* const area = state_.get();
+  return area->core->service->commit({&area, 1});
 }
 
 Ticket WritablePagedArea::commit_async() {
@@ -64,7 +67,7 @@ Ticket WritablePagedArea::commit_async() {
     return source.ticket();
   }
   AreaState* const area = state_.get();
-  return area->core->service->commit({&area, 1});
+  return area->core->service->commit_async({&area, 1});
 }
 
 Result<void> WritablePagedArea::rollback() {
@@ -87,9 +90,9 @@ Result<PagedArea> WritablePagedArea::snapshot() const {
                                                       state_->store->name());
   }
   return PagedArea(internal::OpenedArea{
-      .paged = QUIRE_TRY(AreaState::open(state_->core, std::move(store),
-                                         {.on_fill_error = state_->options.on_fill_error,
-                                          .fault_path = state_->options.fault_path}))});
+      .paged = QUIRE_TRY(AreaState::open(
+          state_->core, std::move(store),
+          {.on_fill_error = state_->options.on_fill_error, .fault_path = FaultPath::kHandler}))});
 }
 
 Result<void> Pager::commit(std::span<WritablePagedArea* const> areas) {
@@ -106,7 +109,7 @@ Result<void> Pager::commit(std::span<WritablePagedArea* const> areas) {
       states.push_back(state);
     }
   }
-  return states.empty() ? Result<void>() : states.front()->core->service->commit(states).wait();
+  return states.empty() ? Result<void>() : states.front()->core->service->commit(states);
 }
 
 }  // namespace quire

@@ -20,9 +20,9 @@ using testing::kGranule;
 
 // --- Snapshots -----------------------------------------------------------------------------------
 
-TEST_F(CommitTest, ASnapshotStaysWhileWritingGoesOn) {
+TEST_P(CommitTest, ASnapshotStaysWhileWritingGoesOn) {
   make(2_MiB);
-  Pager pager({.memory_bytes = 1_MiB});
+  Pager pager({.memory_bytes = 1_MiB, .fault_path = GetParam()});
   WritablePagedArea area = map(pager);
   store_all(area, 1);
   ASSERT_TRUE(area.commit().has_value());
@@ -43,9 +43,9 @@ TEST_F(CommitTest, ASnapshotStaysWhileWritingGoesOn) {
 
 // --- Several areas -------------------------------------------------------------------------------
 
-TEST_F(CommitTest, SeveralAreasAreOneCommit) {
+TEST_P(CommitTest, SeveralAreasAreOneCommit) {
   make(1_MiB, 2);
-  Pager pager({.memory_bytes = 1_MiB});
+  Pager pager({.memory_bytes = 1_MiB, .fault_path = GetParam()});
   WritablePagedArea a = map(pager, 0);
   WritablePagedArea b = map(pager, 1);
   store(a, 0, 1);
@@ -57,10 +57,10 @@ TEST_F(CommitTest, SeveralAreasAreOneCommit) {
   EXPECT_EQ(committed_at(9000, 1), 2);
 }
 
-TEST_F(CommitTest, AreasOfDifferentJournalsAreAnError) {
+TEST_P(CommitTest, AreasOfDifferentJournalsAreAnError) {
   make(1_MiB);
   const std::shared_ptr<Journal> first = journal_;
-  Pager pager({.memory_bytes = 2_MiB});
+  Pager pager({.memory_bytes = 2_MiB, .fault_path = GetParam()});
   WritablePagedArea a = map(pager);
   make(1_MiB);
   WritablePagedArea b = map(pager);
@@ -74,10 +74,10 @@ TEST_F(CommitTest, AreasOfDifferentJournalsAreAnError) {
 
 // Goal:   a cut holds up the stores to all of its areas, and a pager's thread only those to its
 //         own.
-TEST_F(CommitTest, AreasOfDifferentPagersAreAnError) {
+TEST_P(CommitTest, AreasOfDifferentPagersAreAnError) {
   make(1_MiB, 2);
-  Pager one({.memory_bytes = 1_MiB});
-  Pager other({.memory_bytes = 1_MiB});
+  Pager one({.memory_bytes = 1_MiB, .fault_path = GetParam()});
+  Pager other({.memory_bytes = 1_MiB, .fault_path = GetParam()});
   WritablePagedArea a = map(one, 0);
   WritablePagedArea b = map(other, 1);
   store(a, 0, 1);
@@ -90,9 +90,9 @@ TEST_F(CommitTest, AreasOfDifferentPagersAreAnError) {
 }
 
 // Goal:   two areas of one file would each commit their own bytes of a page.
-TEST_F(CommitTest, AFileHasOneAreaAtATime) {
+TEST_P(CommitTest, AFileHasOneAreaAtATime) {
   make(1_MiB);
-  Pager pager({.memory_bytes = 1_MiB});
+  Pager pager({.memory_bytes = 1_MiB, .fault_path = GetParam()});
   WritablePagedArea area = map(pager);
   const auto refused = pager.map(journal_, 0, kAtomic);
   ASSERT_FALSE(refused.has_value());
@@ -108,11 +108,14 @@ TEST_F(CommitTest, AFileHasOneAreaAtATime) {
 // Method: one file's uncommitted changes fill the journal. More spills of another one than the
 //         pager has threads wait, for ever, as it were; meanwhile a page is read, and the first
 //         file committed.
-TEST_F(CommitTest, SpillsThatWaitForRoomLetFaultsAndCommitsPass) {
+TEST_P(CommitTest, SpillsThatWaitForRoomLetFaultsAndCommitsPass) {
   journal_options_.log_bytes = 1_MiB;
   journal_options_.full_wait_max = std::chrono::hours(1);
   make(2_MiB, 2);
-  Pager pager({.memory_bytes = 2_MiB, .dirty_start_percent = 80, .dirty_max_percent = 90});
+  Pager pager({.memory_bytes = 2_MiB,
+               .fault_path = GetParam(),
+               .dirty_start_percent = 80,
+               .dirty_max_percent = 90});
   WritablePagedArea area = map(pager, 0);
   WritablePagedArea other = map(pager, 1);
   for (std::uint64_t i = 0; i < 150; ++i) {
@@ -147,11 +150,11 @@ class CommitFileTest : public CommitTest {
   }();
 };
 
-TEST_F(CommitFileTest, AFileHasItsJournalBesideItUntilItIsClosed) {
+TEST_P(CommitFileTest, AFileHasItsJournalBesideItUntilItIsClosed) {
   const std::string path = directory_.file("table.db");
   options_.create = true;
   options_.minimum_bytes = 100'000;
-  Pager pager({.memory_bytes = 1_MiB});
+  Pager pager({.memory_bytes = 1_MiB, .fault_path = GetParam()});
   {
     WritablePagedArea area = pager.map(path, options_).value();
     EXPECT_EQ(area.size_bytes(), 100'000U);
@@ -159,7 +162,7 @@ TEST_F(CommitFileTest, AFileHasItsJournalBesideItUntilItIsClosed) {
     ASSERT_TRUE(area.flush().has_value()) << "is a commit";
     EXPECT_EQ(area.stats().commits, 1U);
     store(area, 0, 1);
-    EXPECT_NE(area.explain().find("handler"), std::string::npos) << area.explain();
+    EXPECT_NE(area.explain().find(name_of(GetParam())), std::string::npos) << area.explain();
     EXPECT_NE(area.explain().find("commits through a journal"), std::string::npos);
     EXPECT_FALSE(pager.map(path, options_).has_value()) << "one at a time";
   }  // Not closed: as after a crash.
@@ -172,17 +175,15 @@ TEST_F(CommitFileTest, AFileHasItsJournalBesideItUntilItIsClosed) {
   ASSERT_TRUE(inspect_journal(journal_path_of(path), JournalCheck::kImages).value().is_clean);
 }
 
-TEST_F(CommitFileTest, WhatCannotBeAtomicSaysWhy) {
+TEST_P(CommitFileTest, WhatCannotBeAtomicSaysWhy) {
   const std::string path = directory_.write("table.db", std::string(10'000, '.'));
-  Pager inlined({.memory_bytes = 1_MiB, .fault_path = FaultPath::kInline});
-  Pager survivor({.memory_bytes = 1_MiB, .survive_kill = SurviveKill::kYes});
-  Pager plain({.memory_bytes = 1_MiB});
-  for (Pager* pager : {&inlined, &survivor}) {
-    const auto refused = pager->map(path, options_);
-    ASSERT_FALSE(refused.has_value());
-    EXPECT_EQ(refused.error().code(), Errc::kUnsupported);
-    EXPECT_FALSE(refused.error().remedy().empty());
-  }
+  Pager survivor(
+      {.memory_bytes = 1_MiB, .fault_path = GetParam(), .survive_kill = SurviveKill::kYes});
+  Pager plain({.memory_bytes = 1_MiB, .fault_path = GetParam()});
+  const auto refused = survivor.map(path, options_);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), Errc::kUnsupported);
+  EXPECT_FALSE(refused.error().remedy().empty());
   EXPECT_FALSE(plain.map(path, {.commit = Commit::kAtomic}).has_value());
   WritablePagedArea area = plain.map(path, {.access = Access::kReadWrite}).value();
   EXPECT_EQ(area.commit().error().code(), Errc::kUnsupported);
@@ -191,9 +192,9 @@ TEST_F(CommitFileTest, WhatCannotBeAtomicSaysWhy) {
 }
 
 // Goal:   nobody writes to a file past its journal.
-TEST_F(CommitFileTest, AFileThatIsBehindItsJournalIsNotMappedForWritingWithoutIt) {
+TEST_P(CommitFileTest, AFileThatIsBehindItsJournalIsNotMappedForWritingWithoutIt) {
   const std::string path = directory_.write("table.db", std::string(10'000, '.'));
-  Pager pager({.memory_bytes = 1_MiB});
+  Pager pager({.memory_bytes = 1_MiB, .fault_path = GetParam()});
   {
     WritablePagedArea area = pager.map(path, options_).value();
     store(area, 0, 1);
@@ -207,6 +208,8 @@ TEST_F(CommitFileTest, AFileThatIsBehindItsJournalIsNotMappedForWritingWithoutIt
   ASSERT_TRUE(pager.map(path, options_)->close().has_value());
   EXPECT_TRUE(pager.map(path, {.access = Access::kReadWrite}).has_value());
 }
+
+INSTANTIATE_TEST_SUITE_P(Paths, CommitFileTest, testing::kFaultPaths, testing::path_name);
 
 }  // namespace
 }  // namespace quire

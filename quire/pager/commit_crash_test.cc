@@ -29,12 +29,12 @@ const JournalOptions kOptions{.log_bytes = 512 * 1024,
                               .checkpointing = Checkpointing::kOnDemand,
                               .full_wait_max = std::chrono::milliseconds(0)};
 
-class CommitCrashTest : public ::testing::Test {
+class CommitCrashTest : public ::testing::TestWithParam<FaultPath> {
  protected:
   using Contents = CrashDisk::Contents;
 
   void SetUp() override {
-    if (const std::string why = testing::why_no_paging(FaultPath::kHandler); !why.empty()) {
+    if (const std::string why = testing::why_no_paging(GetParam()); !why.empty()) {
       GTEST_SKIP() << why;
     }
   }
@@ -70,7 +70,7 @@ class CommitCrashTest : public ::testing::Test {
   static std::vector<Contents> work(CrashDisk& disk, Prng& random, int steps) {
     const std::shared_ptr<Journal> journal = open_on(disk);
     std::vector<Contents> generations{committed_of(*journal)};
-    Pager pager({.memory_bytes = 1_MiB});
+    Pager pager({.memory_bytes = 1_MiB, .fault_path = GetParam()});
     std::vector<WritablePagedArea> areas;
     for (std::size_t i = 0; i < kAreas; ++i) {
       areas.push_back(pager.map(journal, i, testing::kAtomic).value());
@@ -134,12 +134,14 @@ class CommitCrashTest : public ::testing::Test {
   }
 };
 
-TEST_F(CommitCrashTest, EveryCrashLeavesAnAllowedGeneration) {
+TEST_P(CommitCrashTest, EveryCrashLeavesAnAllowedGeneration) {
   std::uint64_t states = 0;
   testing::soak(6, [&states](std::uint64_t seed) { states += search(seed); });
   RecordProperty("states", std::to_string(states));
   EXPECT_GT(states, 300U);
 }
+
+INSTANTIATE_TEST_SUITE_P(Paths, CommitCrashTest, testing::kFaultPaths, testing::path_name);
 
 }  // namespace
 }  // namespace quire

@@ -21,7 +21,7 @@ class CommitFaultTest : public testing::CommitTest {
  protected:
   // Commits round after round, until something fails. What it was promised is counted.
   Result<void> work() {
-    Pager pager({.memory_bytes = 1_MiB});
+    Pager pager({.memory_bytes = 1_MiB, .fault_path = GetParam()});
     WritablePagedArea area = QUIRE_TRY(pager.map(journal_, 0, testing::kAtomic));
     for (int round = 1; round <= 4; ++round) {
       store_all(area, round);
@@ -78,16 +78,16 @@ class CommitFaultTest : public testing::CommitTest {
   int acknowledged_ = 0;
 };
 
-TEST_F(CommitFaultTest, NothingAcknowledgedIsLostWhicheverWriteOrFlushFails) {
+TEST_P(CommitFaultTest, NothingAcknowledgedIsLostWhicheverWriteOrFlushFails) {
   fail_each(Kind::kWrite, EIO);
   fail_each(Kind::kWrite, ENOSPC);
   fail_each(Kind::kSync, EIO);
 }
 
 // Goal:   after a failed flush nobody knows what is on the disk: no later commit may pretend.
-TEST_F(CommitFaultTest, AFailedFlushFailsTheAreaButNotWhatIsInMemory) {
+TEST_P(CommitFaultTest, AFailedFlushFailsTheAreaButNotWhatIsInMemory) {
   make(kGranules * kGranule);
-  Pager pager({.memory_bytes = 1_MiB});
+  Pager pager({.memory_bytes = 1_MiB, .fault_path = GetParam()});
   WritablePagedArea area = map(pager);
   store_all(area, 1);
   log_->fail({.operation = Kind::kSync, .error = EIO});
@@ -105,6 +105,8 @@ TEST_F(CommitFaultTest, AFailedFlushFailsTheAreaButNotWhatIsInMemory) {
   EXPECT_EQ(load(area, 0), 2);
   area.check_invariants();
 }
+
+INSTANTIATE_TEST_SUITE_P(Paths, CommitFaultTest, testing::kFaultPaths, testing::path_name);
 
 }  // namespace
 }  // namespace quire

@@ -52,13 +52,13 @@ struct Book {
   std::atomic<bool> has_failed{false};
 };
 
-class CommitKillTest : public ::testing::Test {
+class CommitKillTest : public ::testing::TestWithParam<FaultPath> {
  protected:
   void SetUp() override {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     GTEST_SKIP() << "fork beside threads: gcc's sanitizers do not survive it";
 #endif
-    if (const std::string why = testing::why_no_paging(FaultPath::kHandler); !why.empty()) {
+    if (const std::string why = testing::why_no_paging(GetParam()); !why.empty()) {
       GTEST_SKIP() << why;
     }
   }
@@ -83,7 +83,7 @@ class CommitKillTest : public ::testing::Test {
   // Never comes back.
   int live(Book& book) const {
     const std::shared_ptr<Journal> journal = open().value();
-    Pager pager({.memory_bytes = 1_MiB});
+    Pager pager({.memory_bytes = 1_MiB, .fault_path = GetParam()});
     std::vector<WritablePagedArea> areas;
     std::vector<WritablePagedArea*> all;
     areas.reserve(paths_.size());
@@ -187,22 +187,22 @@ class CommitKillTest : public ::testing::Test {
   std::vector<std::string> paths_;
 };
 
-TEST_F(CommitKillTest, AProcessThatIsKilledLeavesAConsistentCut) {
+TEST_P(CommitKillTest, AProcessThatIsKilledLeavesAConsistentCut) {
   make(1);
   run(50);
 }
 
-TEST_F(CommitKillTest, TwoFilesAreCommittedTogetherOrNotAtAll) {
+TEST_P(CommitKillTest, TwoFilesAreCommittedTogetherOrNotAtAll) {
   make(2);
   run(25);
 }
 
 // Goal:   a child of a process with atomic areas can let go of them: nothing of them works there.
-TEST_F(CommitKillTest, AForkedChildHasNoCommits) {
+TEST_P(CommitKillTest, AForkedChildHasNoCommits) {
   make(1);
   const testing::ChildEnd end =
       Child([this] {
-        Pager pager({.memory_bytes = 1_MiB});
+        Pager pager({.memory_bytes = 1_MiB, .fault_path = GetParam()});
         WritablePagedArea area = pager.map(open().value(), 0, testing::kAtomic).value();
         store(area, 0, 1);
         PagedArea view = area.snapshot().value();
@@ -221,6 +221,8 @@ TEST_F(CommitKillTest, AForkedChildHasNoCommits) {
   EXPECT_EQ(end.signal, 0);
   EXPECT_EQ(end.exit_code, 0);
 }
+
+INSTANTIATE_TEST_SUITE_P(Paths, CommitKillTest, testing::kFaultPaths, testing::path_name);
 
 }  // namespace
 }  // namespace quire

@@ -40,6 +40,7 @@ class CommitModelTest : public testing::CommitTest {
     now_.assign(kAreas, Bytes(1_MiB + 100));
     committed_ = now_;
     pager_.emplace(PagerOptions{.memory_bytes = 1_MiB,
+                                .fault_path = GetParam(),
                                 .granule_bytes = random_.below(3) == 0 ? 16_KiB : 4_KiB,
                                 .dirty_start_percent = random_.below(2) == 0 ? 20U : 80U,
                                 .dirty_max_percent = 90});
@@ -178,10 +179,12 @@ class CommitModelTest : public testing::CommitTest {
   std::uint64_t spilled_bytes_ = 0;
 };
 
-TEST_F(CommitModelTest, RandomWorkGivesTheBytesOfTheModel) {
+TEST_P(CommitModelTest, RandomWorkGivesTheBytesOfTheModel) {
   testing::soak(6, [this](std::uint64_t seed) { run(seed, 150); });
   EXPECT_GT(spilled_bytes(), 1_MiB) << "the memory held it all";
 }
+
+INSTANTIATE_TEST_SUITE_P(Paths, CommitModelTest, testing::kFaultPaths, testing::path_name);
 
 }  // namespace
 }  // namespace quire

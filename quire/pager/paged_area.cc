@@ -307,6 +307,10 @@ Result<WritablePin> WritablePagedArea::pin_for_writing(ByteRange range) {
 }
 
 Result<void> WritablePagedArea::flush(ByteRange range, Durability durability) {
+  if (state_ != nullptr && state_->commit() != nullptr) {
+    QUIRE_TRY(resolve(range, "flush"));
+    return commit();
+  }
   return flush_async(range, durability).wait();
 }
 

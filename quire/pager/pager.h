@@ -202,7 +202,7 @@ class WritablePagedArea : public PagedArea {
   // last commit, or none of them is. Threads that ask at about the same time share one.
   // Errors: those of Journal::commit(): then nothing is committed and nothing lost, and the next
   // commit takes it all, unless the journal has failed; kFailed while a WritablePin is held.
-  // Blocks.
+  // Blocks; commit() with this thread's signals blocked, for it may write the journal itself.
   Result<void> commit();
   [[nodiscard]] Ticket commit_async();
   // The bytes and the size of the last commit. REQUIRES: as resize(); and nobody uses the bytes.
@@ -248,8 +248,7 @@ class Pager {
 
   // A file of a journal that several areas share, for commits of all of them together. The options'
   // commit is kAtomic, whatever it says; the journal is the caller's to close, after the area.
-  // Errors: kUnsupported with FaultPath::kInline, SurviveKill::kYes, or granules smaller than the
-  // journal's pages; kOutOfRange when it has no such file; EBUSY when the file is mapped already.
+  // Errors: kUnsupported with SurviveKill::kYes, or granules smaller than the journal's pages; kOutOfRange when it has no such file; EBUSY when the file is mapped already.
   [[nodiscard]] Result<WritablePagedArea> map(const std::shared_ptr<Journal>& journal,
                                               std::size_t file,
                                               const WritablePagedOptions& options);

@@ -26,7 +26,8 @@ namespace quire {
 
 // How a fault of the application reaches the pager.
 enum class FaultPath : std::uint8_t {
-  kAutomatic,  // kInline where the store can be read in a signal handler, else kHandler.
+  kAutomatic,  // kInline where the store can be read in a signal handler, and for atomic areas,
+               // whose threads hand over what must be read; else kHandler.
   kHandler,    // The thread sleeps in the kernel, the pager's thread serves it. System calls on the
                // area work too, given full access (root, /dev/userfaultfd, or the sysctl).
   kInline,     // The faulting thread serves itself, in a SIGBUS handler: several times cheaper, and

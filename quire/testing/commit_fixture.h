@@ -28,7 +28,7 @@ inline const WritablePagedOptions kAtomic{.access = Access::kReadWrite,
                                           .reserve_bytes = 32_MiB,
                                           .commit = Commit::kAtomic};
 
-class CommitTest : public ::testing::Test {
+class CommitTest : public ::testing::TestWithParam<FaultPath> {
  protected:
   using Kind = StoreOperation;
 
@@ -39,7 +39,7 @@ class CommitTest : public ::testing::Test {
   }
 
   void SetUp() override {
-    if (const std::string why = why_no_paging(FaultPath::kHandler); !why.empty()) {
+    if (const std::string why = why_no_paging(GetParam()); !why.empty()) {
       GTEST_SKIP() << why;
     }
   }

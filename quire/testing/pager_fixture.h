@@ -35,6 +35,9 @@ inline std::string why_no_paging(FaultPath path) {
   return faults ? "" : faults.error().message();
 }
 
+// Of commits' tests: every one of them with both.
+inline const auto kFaultPaths = ::testing::Values(FaultPath::kInline, FaultPath::kHandler);
+
 inline std::string path_name(const ::testing::TestParamInfo<FaultPath>& info) {
   return name_of(info.param);
 }

@@ -39,6 +39,27 @@ AreaCommit::~AreaCommit() {
   journal->file(file).give_up_claim();
 }
 
+// Whoever begins a commit says so, and then looks for writes; who begins a write does it the other
+// way round: one of them sees the other.
+bool AreaCommit::try_begin_write() noexcept {
+  writes_under_way_.fetch_add(1);
+  if (!holds_writes()) {
+    return true;
+  }
+  is_write_waiting_.store(true);
+  if (!holds_writes()) {
+    return true;  // It has just ended, and may not have seen that.
+  }
+  writes_under_way_.fetch_sub(1);
+  return false;
+}
+
+void AreaCommit::freeze() noexcept {
+  stores.shut();
+  is_frozen.store(true);
+  stores.open();
+}
+
 // An application's signal handler that faults in here would wait for the service thread, and that
 // one for the mutex.
 void AreaCommit::enter_pin(ByteRange range) {

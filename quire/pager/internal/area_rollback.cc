@@ -21,11 +21,11 @@ Error pinned_error(const AreaState& area) {
 class Frozen {
  public:
   explicit Frozen(AreaState& area) : area_(area) {
-    area_.commit()->is_frozen.store(true);
+    area_.commit()->freeze();
     area_.core->service->pass();
   }
   ~Frozen() {
-    area_.commit()->is_frozen.store(false);
+    area_.commit()->thaw();
     area_.core->service->wake();  // Faults are parked.
   }
   Frozen(const Frozen&) = delete;

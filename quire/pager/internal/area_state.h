@@ -121,6 +121,10 @@ class AreaState {
 
   // A plain access got a signal, or zeros. Allocates nothing.
   void note_fill_error(std::uint64_t index, std::error_code cause) noexcept;
+  // Whether the last of them was of this granule.
+  [[nodiscard]] bool was_fill_error(std::uint64_t index) const noexcept {
+    return fill_error_value_.load() != 0 && fill_error_offset_.load() == offset_of(index);
+  }
   void note_write_error(const Error& error);
   void clear_write_error();
   // The error of a fill, else that of a write-back, else nothing.

@@ -25,11 +25,22 @@ constexpr std::uint32_t kKeptFor = 4;
 bool CommitCut::begin(std::span<AreaState* const> areas) {
   QUIRE_CHECK(areas_.empty() && runs_.empty() && aside_.empty());
   areas_.assign(areas.begin(), areas.end());
+  const std::uint64_t places =
+      core_.demand->slot_count() * (core_.demand->slot_bytes() >> core_.geometry.granule.shift());
+  aside_.reserve(places);
+  slots_.reserve(core_.demand->slot_count());
   left_ = 0;
   at_ = 0;
   bool is_protected = true;
+  for (AreaState* const area : areas_) {
+    area->commit()->stores.shut();
+  }
   for (std::size_t number = 0; number < areas_.size() && is_protected; ++number) {
     is_protected = sweep(number);
+  }
+  for (AreaState* const area : areas_) {
+    area->commit()->is_imaging.store(left_ > 0);
+    area->commit()->stores.open();
   }
   cursor_ = runs_.empty() ? 0 : runs_.front().span.first;
   return is_protected;
@@ -107,6 +118,9 @@ std::optional<std::uint64_t> CommitCut::take(std::span<std::byte> window,
     }
     used_bytes += bytes;
     left_ -= span.count;
+    if (left_ == 0) {
+      end_imaging();
+    }
     cursor_ = span.end();
     if (cursor_ == run.span.end() && ++at_ < runs_.size()) {
       cursor_ = runs_[at_].span.first;
@@ -115,19 +129,30 @@ std::optional<std::uint64_t> CommitCut::take(std::span<std::byte> window,
   return used_bytes;
 }
 
+void CommitCut::end_imaging() {
+  for (AreaState* const area : areas_) {
+    area->commit()->is_imaging.store(false);
+  }
+}
+
 // Neighbours that are not aside; or one that is.
 GranuleSpan CommitCut::next_span(const AreaState& area, std::uint64_t count_max) const {
-  GranuleSpan span{cursor_, 1};
   const std::uint64_t end = std::min(runs_[at_].span.end(), cursor_ + count_max);
-  if (aside_.empty()) {
-    span.count = end - cursor_;
-    return span;
+  const auto next = aside_from(area.page_id(cursor_));
+  if (next == aside_.end() || next->page >= area.page_id(end)) {
+    return {cursor_, end - cursor_};
   }
-  while (span.end() < end && !aside_.contains(area.page_id(cursor_)) &&
-         !aside_.contains(area.page_id(span.end()))) {
-    ++span.count;
-  }
-  return span;
+  const std::uint64_t index = AreaState::index_of(next->page);
+  return {cursor_, std::max<std::uint64_t>(index - cursor_, 1)};
+}
+
+std::vector<CommitCut::Aside>::const_iterator CommitCut::aside_from(PageId page) const {
+  return std::ranges::lower_bound(aside_, page, {}, &Aside::page);
+}
+
+bool CommitCut::is_aside(PageId page) const {
+  const auto found = aside_from(page);
+  return found != aside_.end() && found->page == page;
 }
 
 // The rest of the journal's last page, past the store's end, is zeros, whatever was stored there.
@@ -135,9 +160,9 @@ bool CommitCut::copy(AreaState& area, GranuleSpan run, std::span<std::byte> into
                      std::vector<PageImages>& images) const {
   const ByteRange memory = area.memory_of(run.first, run.count);
   const ByteRange stored = area.stored_of(run.first, run.count);
-  const auto aside = aside_.find(area.page_id(run.first));
-  if (aside != aside_.end()) {
-    std::memcpy(into.data(), aside->second.data(), memory.length_bytes);
+  const auto aside = aside_from(area.page_id(run.first));
+  if (aside != aside_.end() && aside->page == area.page_id(run.first)) {
+    std::memcpy(into.data(), aside->image.data(), memory.length_bytes);
   } else if (!area.frames->fetch(memory.offset_bytes, into.first(memory.length_bytes))) {
     return false;
   }
@@ -166,7 +191,7 @@ bool CommitCut::has_image(const AreaState& area, std::uint64_t index) const {
   }
   const auto number = static_cast<std::size_t>(mine - areas_.begin());
   const std::size_t at = runs_[at_].area;
-  return number < at || (number == at && index < cursor_) || aside_.contains(area.page_id(index));
+  return number < at || (number == at && index < cursor_) || is_aside(area.page_id(index));
 }
 
 bool CommitCut::take_aside(AreaState& area, std::uint64_t index) {
@@ -178,7 +203,8 @@ bool CommitCut::take_aside(AreaState& area, std::uint64_t index) {
   if (place.empty() || !area.frames->fetch(memory.offset_bytes, place.first(memory.length_bytes))) {
     return false;
   }
-  aside_.emplace(area.page_id(index), place);
+  QUIRE_CHECK_LT(aside_.size(), aside_.capacity());
+  aside_.insert(aside_from(area.page_id(index)), {area.page_id(index), place});
   area.counters.commit_conflicts.add();
   return true;
 }
@@ -211,6 +237,7 @@ void CommitCut::finish(bool was_written) {
   for (const std::uint32_t slot : slots_) {
     core_.demand->give_back(slot);
   }
+  end_imaging();
   slots_.clear();
   aside_.clear();
   areas_.clear();

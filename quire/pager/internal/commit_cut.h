@@ -15,16 +15,16 @@
 //   no image yet   a store must not be let in: its bytes would be part of the commit
 //   image taken    the bytes at the cut are in a buffer; a store belongs to the next commit
 //
-// begin() is the cut. It protects everything before the service thread lets any store in again, so
-// a thread that waits in a fault cannot have made another store, and nothing that depends on a
-// store outside of the cut is inside of it. It is one system call for each stretch; gaps of a few
-// granules are bridged: what lies there is absent or protected already.
+// begin() is the cut. The areas' gates are shut while it protects everything, so nobody lets a
+// store in: a thread that waits in a fault cannot have made another store, and nothing that depends
+// on a store outside of the cut is inside of it. It is one system call for each stretch; gaps of a
+// few granules are bridged: what lies there is absent or protected already.
 //
 // Invariants:    between begin() and finish() the granules in kWriting of the areas are those of
 //                the cut; left() of them have no image yet; those before the place that take() has
 //                reached, and those aside, have one.
-// Thread-safety: the service thread only. REQUIRES throughout: the areas are committing, their
-//                gates shut until left() is 0.
+// Thread-safety: one thread at a time: Committer locks. REQUIRES throughout: the areas are
+//                committing, the gates of their pins shut until left() is 0.
 // Cost:          one copy of each granule; one more of those aside. begin() looks at the granules
 //                of leaves that have dirty ones, up to the last of these; the rest goes by what it
 //                found.
@@ -34,7 +34,6 @@
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <unordered_map>
 #include <vector>
 
 #include "quire/journal/journal.h"
@@ -56,7 +55,8 @@ class CommitCut {
   // finish(false).
   [[nodiscard]] std::optional<std::uint64_t> take(std::span<std::byte> window,
                                                   std::span<std::vector<PageImages>> images);
-  // Before a store to a protected granule is let in. False: no buffer is free: later.
+  // Before a store to a protected granule is let in, also where a fault is served: allocates
+  // nothing. False: no buffer is free: later.
   [[nodiscard]] bool take_aside(AreaState& area, std::uint64_t index);
   void finish(bool was_written);
 
@@ -67,6 +67,11 @@ class CommitCut {
     GranuleSpan span;
   };
 
+  struct Aside {
+    PageId page = 0;
+    std::span<const std::byte> image{};
+  };
+
   [[nodiscard]] bool sweep(std::size_t number);
   void add(std::size_t number, std::uint64_t index);
   [[nodiscard]] bool protect(AreaState& area, GranuleSpan run);
@@ -74,6 +79,10 @@ class CommitCut {
   [[nodiscard]] GranuleSpan next_span(const AreaState& area, std::uint64_t count_max) const;
   [[nodiscard]] bool copy(AreaState& area, GranuleSpan run, std::span<std::byte> into,
                           std::vector<PageImages>& images) const;
+  void end_imaging();
+  // The first that is not before it.
+  [[nodiscard]] std::vector<Aside>::const_iterator aside_from(PageId page) const;
+  [[nodiscard]] bool is_aside(PageId page) const;
   [[nodiscard]] bool has_image(const AreaState& area, std::uint64_t index) const;
   // A buffer of one granule; empty: none is free.
   [[nodiscard]] std::span<std::byte> take_place();
@@ -85,7 +94,9 @@ class CommitCut {
   std::uint64_t left_ = 0;
   std::size_t at_ = 0;        // Images are taken up to this run ...
   std::uint64_t cursor_ = 0;  // ... and this granule of its area.
-  std::unordered_map<PageId, std::span<const std::byte>> aside_;
+  // In the order of pages. There is memory for all of them since begin(): threads that serve a
+  // fault add to it.
+  std::vector<Aside> aside_;
   std::vector<std::uint32_t> slots_;  // Demand buffers that hold them ...
   std::uint64_t last_slot_used_bytes_ = 0;
 };

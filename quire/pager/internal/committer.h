@@ -14,12 +14,18 @@
 // into the transaction that the last one's commit makes durable; until then it is as if it were not
 // there. An error leaves everything as uncommitted as it was: the next commit takes it all.
 //
+// Who drives it: a commit() that finds no other one under way does, in its own thread, when it is
+// small (one window): no other thread is woken for it. Everything else is the service thread's:
+// commit_async(), those that find it busy, writes that must end first, more than a window.
+//
 // Group commit: whoever asks before the cut of the areas' journal shares it. Requests for other
 // journals wait for their turn.
 //
 // Invariants:    of an area that is committing no granule is being written by write-back, and none
 //                begins to be; so nothing that was stored after the cut is in the transaction.
-// Thread-safety: the service thread only.
+// Thread-safety: run(): any thread, but not where a fault is served; let_in(): any thread, there,
+//                too; the rest: the service thread.
+// Blocks:        run(), for the journal.
 #pragma once
 
 #include <array>
@@ -30,10 +36,13 @@
 #include <optional>
 #include <vector>
 
+#include "quire/base/mutex.h"
 #include "quire/base/ticket.h"
 #include "quire/io/io_queue.h"
 #include "quire/pager/internal/area_commit.h"
 #include "quire/pager/internal/commit_cut.h"
+#include "quire/pager/internal/filler.h"
+#include "quire/sys/futex.h"
 
 namespace quire::internal {
 
@@ -50,20 +59,24 @@ class Committer {
   Committer(const Committer&) = delete;
   Committer& operator=(const Committer&) = delete;
 
-  void add(CommitRequest request) { waiting_.push_back(std::move(request)); }
+  // The whole commit, if it can be driven in this thread; or its beginning: the service thread is
+  // woken for the rest. False: nothing was done: add() it in the service thread.
+  [[nodiscard]] bool run(CommitRequest& request);
+
+  void add(CommitRequest request);
   // Goes on as far as nothing has to be waited for. True: something happened.
   bool step();
-  [[nodiscard]] bool is_idle() const noexcept { return step_ == Step::kIdle && waiting_.empty(); }
-  // Before a store to a protected granule is let in. False: not now.
-  [[nodiscard]] bool prepare_store(AreaState& area, std::uint64_t index) {
-    return area.commit() == nullptr || cut_.take_aside(area, index);
-  }
+  [[nodiscard]] bool is_idle();
+  // A store to a clean or written granule, of which the cut gets its image first if it needs it.
+  // Any thread, also where a fault is served.
+  [[nodiscard]] Filler::Store let_in(AreaState& area, std::uint64_t index);
 
  private:
   enum class Step : std::uint8_t { kIdle, kQuiesce, kImages, kLast, kJournal };
   // A window of images on its way.
   struct Chunk {
     Committer* owner = nullptr;
+    Journal* journal = nullptr;
     std::optional<std::uint32_t> slot;            // Nothing: it is free.
     std::uint64_t used_bytes = 0;                 // Of the window.
     std::vector<std::vector<PageImages>> images;  // Of each area.
@@ -72,44 +85,65 @@ class Committer {
     IoRequest request;
   };
 
-  [[nodiscard]] bool step_once();
-  void begin();
-  void join();
-  [[nodiscard]] bool cut();
-  void refuse_unfit();
+  // What whoever asked is told, when nothing is locked any more.
+  struct Answer {
+    Ticket::Source source;
+    Result<void> outcome;
+  };
+
+  [[nodiscard]] bool step_once() QUIRE_REQUIRES(lock_);
+  void begin() QUIRE_REQUIRES(lock_);
+  void join() QUIRE_REQUIRES(lock_);
+  [[nodiscard]] bool cut() QUIRE_REQUIRES(lock_);
+  void refuse_unfit() QUIRE_REQUIRES(lock_);
   [[nodiscard]] static std::optional<Error> unfitness(AreaState& area);
-  void refuse(AreaState& area, const Error& error);
-  void leave(AreaState& area);
-  [[nodiscard]] bool take_images();
+  void refuse(AreaState& area, const Error& error) QUIRE_REQUIRES(lock_);
+  void leave(AreaState& area) QUIRE_REQUIRES(lock_);
+  [[nodiscard]] bool take_images() QUIRE_REQUIRES(lock_);
   // A chunk with an empty window becomes filling_. False: there is none now.
-  [[nodiscard]] bool begin_chunk();
-  [[nodiscard]] bool take_slice(Chunk& chunk);
-  void end_chunk();
-  void drop_chunk();
-  void submit(Chunk& chunk, void (*call)(IoRequest& request));
+  [[nodiscard]] bool begin_chunk() QUIRE_REQUIRES(lock_);
+  [[nodiscard]] bool take_slice(Chunk& chunk) QUIRE_REQUIRES(lock_);
+  void end_chunk() QUIRE_REQUIRES(lock_);
+  void drop_chunk() QUIRE_REQUIRES(lock_);
+  void submit(Chunk& chunk, void (*call)(IoRequest& request)) QUIRE_REQUIRES(lock_);
   static void call_stage(IoRequest& request);
   static void call_commit(IoRequest& request);
   static void on_done(IoRequest& request);
+  void done(Chunk& chunk) QUIRE_REQUIRES(lock_);
   void give_back(Chunk& chunk);
-  void end();
-  void answer(CommitRequest& request, const Result<void>& outcome);
+  void end() QUIRE_REQUIRES(lock_);
+  void answer(CommitRequest& request, const Result<void>& outcome) QUIRE_REQUIRES(lock_);
+  void deliver();
+
+  [[nodiscard]] bool is_small(const CommitRequest& request) const;
+  [[nodiscard]] bool is_for_queue() const QUIRE_REQUIRES(lock_);
+  void drive();
+  [[nodiscard]] Chunk* begin_last();
+  void end_last(Chunk& last);
+  void wake_service() QUIRE_REQUIRES(lock_);
+  void deliver_here();
 
   PagerCore& core_;
   IoQueue& queue_;
-  CommitCut cut_;
-  Step step_ = Step::kIdle;
-  std::deque<CommitRequest> waiting_;
+  sys::FutexLock lock_;  // Held with signals blocked: who faults may wait for it.
+  CommitCut cut_ QUIRE_GUARDED_BY(lock_);
+  Step step_ QUIRE_GUARDED_BY(lock_) = Step::kIdle;
+  bool is_driven_ QUIRE_GUARDED_BY(lock_) = false;  // By a thread in run(): step() leaves it alone.
+  // The service thread has something to do when the present commit gets further.
+  bool is_awaited_ QUIRE_GUARDED_BY(lock_) = false;
+  std::deque<CommitRequest> waiting_ QUIRE_GUARDED_BY(lock_);
+  std::vector<Answer> answers_ QUIRE_GUARDED_BY(lock_);
   // Of the present commit:
-  Journal* journal_ = nullptr;
-  std::vector<CommitRequest> requests_;
-  std::vector<AreaState*> areas_;
+  Journal* journal_ QUIRE_GUARDED_BY(lock_) = nullptr;
+  std::vector<CommitRequest> requests_ QUIRE_GUARDED_BY(lock_);
+  std::vector<AreaState*> areas_ QUIRE_GUARDED_BY(lock_);
   std::array<Chunk, 2> chunks_;
-  Chunk* filling_ = nullptr;
-  bool has_paused_ = false;  // For others in the round.
-  Chunk* last_ = nullptr;
-  std::size_t under_way_ = 0;
-  bool has_staged_ = false;
-  std::optional<Error> error_;
+  Chunk* filling_ QUIRE_GUARDED_BY(lock_) = nullptr;
+  bool has_paused_ QUIRE_GUARDED_BY(lock_) = false;  // For others in the round.
+  Chunk* last_ QUIRE_GUARDED_BY(lock_) = nullptr;
+  std::size_t under_way_ QUIRE_GUARDED_BY(lock_) = 0;
+  bool has_staged_ QUIRE_GUARDED_BY(lock_) = false;
+  std::optional<Error> error_ QUIRE_GUARDED_BY(lock_);
 };
 
 }  // namespace quire::internal

@@ -24,8 +24,7 @@ std::string system_calls(const AreaState& area) {
 std::string fault_path(const AreaState& area) {
   std::string why;
   if (area.core->options.fault_path == FaultPath::kAutomatic && !area.is_inline()) {
-    why = area.commit() != nullptr ? ", since stores are held up while a commit takes its cut"
-          : area.store->kernel_target() == nullptr
+    why = area.commit() == nullptr && area.store->kernel_target() == nullptr
               ? ", since the store cannot be read in a signal handler"
               : ", since its reads are not whole granules, or SIGBUS is not to be had";
   }

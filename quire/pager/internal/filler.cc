@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "quire/base/check.h"
+#include "quire/pager/internal/area_commit.h"
 #include "quire/pager/internal/pager_core.h"
 #include "quire/pager/internal/service.h"
 
@@ -264,13 +265,12 @@ std::error_code Filler::complete(const Fill& fill, std::span<std::byte> memory,
   if (part.count == 0) {
     return cause;
   }
-  const bool is_store = fill.need == Need::kStore && fill.demanded != kNoGranule;
-  if (is_store) {
-    area.table.begin_writable(fill.demanded);
-  }
   const std::error_code installed = install_and_settle(fill, memory, part);
-  if (is_store) {
-    area.table.end_writable(fill.demanded);
+  if (installed) {
+    Fill failed = fill;
+    failed.first = part.first;
+    failed.count = part.count;
+    fail(failed, installed);
   }
   return installed ? installed : cause;
 }
@@ -278,19 +278,23 @@ std::error_code Filler::complete(const Fill& fill, std::span<std::byte> memory,
 std::error_code Filler::install_and_settle(const Fill& fill, std::span<std::byte> memory,
                                            GranuleSpan part) noexcept {
   AreaState& area = *fill.area;
+  const bool is_store = fill.need == Need::kStore && fill.demanded != kNoGranule;
+  const InsideGate inside(is_store ? gate_of(area) : nullptr);
+  if (is_store) {
+    area.table.begin_writable(fill.demanded);
+  }
   const sys::Outcome<void> installed = install(fill, memory, part);
-  if (!installed) {
-    Fill failed = fill;
-    failed.first = part.first;
-    failed.count = part.count;
-    // Some of it may be there: out with it, for the state says absent.
+  if (installed) {
+    settle(fill, part);
+  } else {
+    // Some of it may be there: out with it, for the state will say absent.
     const ByteRange range = area.memory_of(part.first, part.count);
     static_cast<void>(area.frames->punch(range.offset_bytes, range.length_bytes));
-    fail(failed, to_code(installed.error()));
-    return to_code(installed.error());
   }
-  settle(fill, part);
-  return {};
+  if (is_store) {
+    area.table.end_writable(fill.demanded);
+  }
+  return installed ? std::error_code() : to_code(installed.error());
 }
 
 void Filler::fail(const Fill& fill, std::error_code cause) noexcept {
@@ -312,6 +316,7 @@ void Filler::fail(const Fill& fill, std::error_code cause) noexcept {
     area.note_zeros();
     area.advices.end_overwriting(range);
   }
+  const InsideGate inside(wants_zeros && area.options.is_writable ? gate_of(area) : nullptr);
   if (!wants_zeros || !area.frames->install_zeros(range.offset_bytes, range.length_bytes)) {
     abandon(area, fill.first, fill.count);
     return;
@@ -373,6 +378,15 @@ void Filler::drop_held(AreaState& area, std::uint64_t index) noexcept {
     core_.held.give_back(*slot);
   }
   abandon(area, index, 1);
+}
+
+Filler::Store Filler::let_in(AreaState& area, std::uint64_t index) noexcept {
+  const InsideGate inside(gate_of(area));
+  const GranuleState state = area.table.word(index).state();
+  if (area.commit() != nullptr && area.commit()->holds_up_stores(state == GranuleState::kWriting)) {
+    return Store::kHeldUp;
+  }
+  return lift(area, index) ? Store::kLetIn : Store::kLookAgain;
 }
 
 bool Filler::lift(AreaState& area, std::uint64_t index) noexcept {

@@ -11,6 +11,10 @@
 // The order that matters: memory is there before its state says so, and the policy knows a page
 // before its state lets anybody evict it.
 //
+// Atomic areas: whatever lets a store in is inside the area's gate, which a cut shuts; and an
+// access only lifts protections itself: what is absent, held, or finds no buffer for its image is
+// handed to the service thread.
+//
 // Thread-safety: every member from any thread, also in the SIGBUS handler: nothing allocates or
 //                takes a lock that an application could hold. Stores without a kernel_target() are
 //                called as they are.
@@ -95,7 +99,14 @@ class Filler {
   bool install_held(AreaState& area, std::uint64_t index, Need need) noexcept;
   // kHeld -> kAbsent, if it still is.
   void drop_held(AreaState& area, std::uint64_t index) noexcept;
-  // A store to a clean or written granule. False: look again.
+  // A store to a clean or written granule.
+  enum class Store : std::uint8_t {
+    kLetIn,
+    kLookAgain,  // Its state was another one meanwhile.
+    kHeldUp,     // By a commit that has no image of it yet, or a rollback: see Committer.
+  };
+  [[nodiscard]] Store let_in(AreaState& area, std::uint64_t index) noexcept;
+  // The same for who knows that no commit holds it up. False: look again.
   bool lift(AreaState& area, std::uint64_t index) noexcept;
   // The demand window for a miss: what one read should bring; starts the windows after it.
   [[nodiscard]] GranuleSpan plan(AreaState& area, std::uint64_t index, Need need) noexcept;
@@ -118,6 +129,7 @@ class Filler {
 
   Served fill(AreaState& area, std::uint64_t index, Need need, Patience& patience,
               std::error_code& cause) noexcept;
+  Served hand_over(AreaState& area, std::uint64_t index, Need need) noexcept;
   Served read_into(const Fill& claimed, std::uint32_t slot, std::error_code& cause) noexcept;
   Served take_room(AreaState& area, Patience& patience, std::error_code& cause) noexcept;
   Served await_slot(AreaState& area, Patience& patience, std::uint32_t& slot) noexcept;
@@ -126,6 +138,7 @@ class Filler {
   void throttle(AreaState& area, Patience& patience) noexcept;
   void complain(const AreaState& area, std::uint64_t index, Patience& patience,
                 const char* what) noexcept;
+  sys::Outcome<void> install_blank(AreaState& area, GranuleSpan span) noexcept;
   [[nodiscard]] static GranuleSpan blank_span(AreaState& area, std::uint64_t index) noexcept;
   sys::Outcome<void> install(const Fill& fill, std::span<const std::byte> memory,
                              GranuleSpan part) noexcept;

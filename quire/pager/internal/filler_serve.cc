@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "quire/pager/internal/area_commit.h"
 #include "quire/pager/internal/filler.h"
 #include "quire/pager/internal/pager_core.h"
 #include "quire/pager/internal/report.h"
@@ -22,6 +23,7 @@ constexpr std::chrono::milliseconds kNap{200};
 Served Filler::serve(AreaState& area, std::uint64_t index, Need need, std::error_code& cause,
                      Asker asker) noexcept {
   Patience patience{.asker = asker};
+  const bool hands_over = area.commit() != nullptr && asker == Asker::kAccess;
   area.counters.faults.add();
   if (core_.recorder.note(area.page_id(index), need)) {
     core_.service->wake();
@@ -37,14 +39,16 @@ Served Filler::serve(AreaState& area, std::uint64_t index, Need need, std::error
     }
     switch (word.state()) {
       case GranuleState::kAbsent: {
-        const Served served = fill(area, index, need, patience, cause);
+        const Served served =
+            hands_over ? hand_over(area, index, need) : fill(area, index, need, patience, cause);
         if (served != Served::kServed || area.table.word(index).is_resident()) {
           return served;
         }
         break;
       }
       case GranuleState::kHeld:
-        if (install_held(area, index, need)) {
+        if (hands_over ? hand_over(area, index, need) == Served::kServed
+                       : install_held(area, index, need)) {
           return Served::kServed;
         }
         break;
@@ -54,13 +58,27 @@ Served Filler::serve(AreaState& area, std::uint64_t index, Need need, std::error
           return Served::kServed;
         }
         throttle(area, patience);
-        if (lift(area, index)) {
-          return Served::kServed;
+        if (const Store store = core_.service->let_in(area, index); store != Store::kLookAgain) {
+          return store == Store::kLetIn ? Served::kServed : hand_over(area, index, need);
         }
         break;
       default: return Served::kServed;
     }
   }
+}
+
+// The service thread has begun what is to be done, or done it, when this comes back.
+Served Filler::hand_over(AreaState& area, std::uint64_t index, Need need) noexcept {
+  const std::uint64_t failed_before = area.counters.failed_fills.get();
+  core_.service->serve_handed_over(area.page_id(index), need);
+  for (GranuleWord word = area.table.word(index); word.is_in_transition();
+       word = area.table.word(index)) {
+    Patience patience;
+    await_granule(area, index, word, patience);
+  }
+  const bool has_failed = area.counters.failed_fills.get() != failed_before &&
+                          !area.table.word(index).is_resident() && area.was_fill_error(index);
+  return has_failed ? Served::kFailed : Served::kServed;
 }
 
 Served Filler::fill(AreaState& area, std::uint64_t index, Need need, Patience& patience,
@@ -136,33 +154,36 @@ Served Filler::read_into(const Fill& claimed, std::uint32_t slot, std::error_cod
 
 Served Filler::fill_blank(AreaState& area, GranuleSpan span, std::uint64_t index, Need need,
                           std::error_code& cause) noexcept {
-  const Fill claimed{
-      .area = &area, .first = span.first, .count = span.count, .demanded = index, .need = need};
+  const sys::Outcome<void> installed = install_blank(area, span);
+  if (installed) {
+    core_.service->note_dirty();
+    return Served::kServed;
+  }
+  cause = {installed.error().value, std::system_category()};
+  fail({.area = &area, .first = span.first, .count = span.count, .demanded = index, .need = need},
+       cause);
+  return area.is_closing() ? Served::kClosing : Served::kFailed;
+}
+
+sys::Outcome<void> Filler::install_blank(AreaState& area, GranuleSpan span) noexcept {
+  const InsideGate inside(gate_of(area));
   const ByteRange memory = area.memory_of(span.first, span.count);
   area.table.begin_writable(span.first);  // Of each leaf: a stretch has two at most.
   area.table.begin_writable(span.end() - 1);
   for (std::uint64_t i = span.first; area.options.survives_kill && i < span.end(); ++i) {
     area.table.open_fill(i);
   }
-  const sys::Outcome<void> installed =
+  sys::Outcome<void> installed =
       area.frames->install_zeros(memory.offset_bytes, memory.length_bytes);
-  if (!installed) {
-    area.table.end_writable(span.first);
-    area.table.end_writable(span.end() - 1);
-    cause = {installed.error().value, std::system_category()};
-    fail(claimed, cause);
-    return area.is_closing() ? Served::kClosing : Served::kFailed;
-  }
-  area.counters.zero_fills.add(span.count);
-  for (std::uint64_t i = span.first; i < span.end(); ++i) {
+  for (std::uint64_t i = span.first; installed && i < span.end(); ++i) {
+    area.counters.zero_fills.add();
     area.counters.resident_granules.add();
     core_.evictor.arrived(area.page_id(i), Arrival::kDemand);
     area.table.finish_fill(i, GranuleState::kDirty);
   }
   area.table.end_writable(span.first);
   area.table.end_writable(span.end() - 1);
-  core_.service->note_dirty();
-  return Served::kServed;
+  return installed;
 }
 
 Served Filler::take_room(AreaState& area, Patience& patience, std::error_code& cause) noexcept {

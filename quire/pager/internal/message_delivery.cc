@@ -47,6 +47,16 @@ bool MessageDelivery::serve(AreaState& area) {
   return true;
 }
 
+bool MessageDelivery::serve_handed(HandedFault* faults) {
+  const bool had_some = faults != nullptr;
+  while (faults != nullptr) {
+    HandedFault& fault = *faults;
+    faults = fault.next;
+    parked_.push_back({.page = fault.page, .need = fault.need, .fault = &fault});
+  }
+  return had_some && serve_parked();
+}
+
 bool MessageDelivery::serve_parked() {
   bool got_further = false;
   std::vector<Parked> again;
@@ -54,12 +64,14 @@ bool MessageDelivery::serve_parked() {
   for (Parked& parked : again) {
     AreaState* area = core_.evictor.enter_area(parked.page);
     if (area == nullptr) {
-      continue;  // The area is closing: its end wakes everybody.
+      end(parked);  // The area is closing.
+      continue;
     }
     if (serve_one(*area, AreaState::index_of(parked.page), parked.need) == Done::kPark) {
       complain(parked, *area);
       parked_.push_back(parked);
     } else {
+      end(parked);
       got_further = true;
     }
     area->end_service();
@@ -67,7 +79,17 @@ bool MessageDelivery::serve_parked() {
   return got_further;
 }
 
+// Threads that wait in the kernel are woken by what was done, or by the end of their area.
+void MessageDelivery::end(Parked& parked) noexcept {
+  if (parked.fault != nullptr) {
+    parked.fault->end();
+  }
+}
+
 void MessageDelivery::wake(AreaState& area, std::uint64_t index) {
+  if (area.is_inline()) {
+    return;  // Nobody waits in the kernel.
+  }
   const ByteRange memory = area.memory_of(index, 1);
   static_cast<void>(area.frames->wake(memory.offset_bytes, memory.length_bytes));
 }
@@ -81,12 +103,11 @@ void MessageDelivery::serve_cut_off(AreaState& area, std::uint64_t index) {
   }
 }
 
-bool MessageDelivery::may_let_store(AreaState& area, std::uint64_t index) {
-  if (core_.dirty_bytes() >= core_.dirty_max_bytes.load() && !core_.is_write_back_failing.load()) {
-    core_.counters.dirty_waits.add();
-    return false;
-  }
-  return commits_.prepare_store(area, index);
+bool MessageDelivery::is_too_much_dirty() noexcept {
+  const bool is_much =
+      core_.dirty_bytes() >= core_.dirty_max_bytes.load() && !core_.is_write_back_failing.load();
+  core_.counters.dirty_waits.add(is_much ? 1 : 0);
+  return is_much;
 }
 
 MessageDelivery::Done MessageDelivery::serve_one(AreaState& area, std::uint64_t index, Need need) {
@@ -118,11 +139,13 @@ MessageDelivery::Done MessageDelivery::serve_one(AreaState& area, std::uint64_t 
         if (need == Need::kLoad) {
           break;
         }
-        if (!may_let_store(area, index)) {
+        if (is_too_much_dirty()) {
           return Done::kPark;
         }
-        if (core_.filler.lift(area, index)) {
-          return Done::kDone;
+        switch (commits_.let_in(area, index)) {
+          case Filler::Store::kLetIn: return Done::kDone;
+          case Filler::Store::kHeldUp: return Done::kPark;
+          case Filler::Store::kLookAgain: break;
         }
         continue;
       default: break;
@@ -165,7 +188,7 @@ MessageDelivery::Done MessageDelivery::serve_absent(AreaState& area, std::uint64
 void MessageDelivery::refuse(AreaState& area, std::uint64_t index, std::error_code cause) {
   area.counters.failed_fills.add();
   area.note_fill_error(index, cause);
-  if (!core_.filler.poison(area, index)) {
+  if (!area.is_inline() && !core_.filler.poison(area, index)) {
     wake(area, index);
   }
 }

@@ -33,14 +33,8 @@ Error impossible_commit(const Store& store, std::string cause, std::string remed
                     std::move(remedy));
 }
 
-// The pager's own thread must let every store in, so that none falls into a cut.
 Result<void> check_commit(const Store& store, const PagerOptions& options,
                           const AreaCommit& commit) {
-  if (options.fault_path == FaultPath::kInline) {
-    return fail(impossible_commit(
-        store, "with inline faults every thread lets its own stores in, and none can be held up",
-        "make the pager with FaultPath::kAutomatic or kHandler"));
-  }
   if (options.survive_kill == SurviveKill::kYes) {
     return fail(impossible_commit(
         store, "with survive_kill stores reach the file when the process ends, committed or not",
@@ -85,11 +79,12 @@ Result<OpenedArea> PagerState::open(std::shared_ptr<Store> store, AreaOptions ar
   }
   area_options.fault_path = options.fault_path;
   if (options.fault_path == FaultPath::kAutomatic) {
-    area_options.fault_path = area_options.commit == nullptr &&
-                                      is_readable_inline(*store, options.granule_bytes) &&
-                                      install_inline_delivery().has_value()
-                                  ? FaultPath::kInline
-                                  : FaultPath::kHandler;
+    // Threads of an atomic area hand over what would need a read.
+    area_options.fault_path =
+        (area_options.commit != nullptr || is_readable_inline(*store, options.granule_bytes)) &&
+                install_inline_delivery().has_value()
+            ? FaultPath::kInline
+            : FaultPath::kHandler;
   } else if (options.fault_path == FaultPath::kInline) {
     QUIRE_TRY(install_inline_delivery());
   } else {

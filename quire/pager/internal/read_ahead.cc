@@ -19,11 +19,6 @@ bool is_frozen(const AreaState& area) noexcept {
   return area.commit() != nullptr && area.commit()->is_frozen.load();
 }
 
-// A store that is let in elsewhere than in the pager's thread could fall into a commit's cut.
-bool may_be_shared(const Fill& fill) noexcept {
-  return fill.area->commit() == nullptr || fill.need == Need::kLoad;
-}
-
 }  // namespace
 
 ReadAhead::ReadAhead(PagerCore& core, IoQueue& queue)
@@ -320,8 +315,7 @@ void ReadAhead::on_done(IoRequest& request) {
 void ReadAhead::finish(Read& read, std::error_code cause) {
   if (cause) {
     core_.filler.fail(read.fill, cause);
-  } else if (may_install_elsewhere_ && may_be_shared(read.fill) &&
-             read.request.memory.size() >= kSharedBytesMin) {
+  } else if (may_install_elsewhere_ && read.request.memory.size() >= kSharedBytesMin) {
     install_elsewhere(read);
     return;
   } else {

@@ -102,6 +102,13 @@ void Service::note_dirty() noexcept {
   }
 }
 
+void Service::serve_handed_over(PageId page, Need need) noexcept {
+  HandedFault fault{.page = page, .need = need};
+  handed_.push(fault);
+  wake();
+  fault.await_end();
+}
+
 void Service::offer(AreaState& area, const FillPlan& plan) noexcept {
   if (plan.ahead_count == 0) {
     return;
@@ -174,6 +181,7 @@ bool Service::round() {
   take_jobs();
   core_.recorder.drain();
   bool is_busy = messages_->has_parked() && messages_->serve_parked();
+  is_busy = messages_->serve_handed(handed_.take_all()) || is_busy;
   is_busy = keep_room() || is_busy;
   is_busy = write_back() || is_busy;
   is_busy = step_flushes() || is_busy;

@@ -38,6 +38,7 @@
 #include "quire/io/io_queue.h"
 #include "quire/pager/internal/area_state.h"
 #include "quire/pager/internal/committer.h"
+#include "quire/pager/internal/handed_faults.h"
 #include "quire/pager/internal/message_delivery.h"
 #include "quire/pager/internal/read_ahead.h"
 #include "quire/pager/internal/write_back.h"
@@ -73,6 +74,13 @@ class Service {
       wake();
     }
   }
+  // See Committer.
+  [[nodiscard]] Filler::Store let_in(AreaState& area, std::uint64_t index) noexcept {
+    return committer_->let_in(area, index);
+  }
+  // A fault that its thread cannot serve: comes back when it is served, or begun, or the area is
+  // closing.
+  void serve_handed_over(PageId page, Need need) noexcept;
   // Windows to be read ahead of a stream. Dropped when there are too many already: it is a guess.
   void offer(AreaState& area, const FillPlan& plan) noexcept;
 
@@ -86,8 +94,10 @@ class Service {
   [[nodiscard]] Ticket flush(AreaState& area, ByteRange range, Sync sync, Durability durability);
   [[nodiscard]] Ticket prefetch(AreaState& area, std::span<const ByteRange> ranges);
 
-  // Makes durable what was stored to these areas of one journal: see Committer.
-  [[nodiscard]] Ticket commit(std::span<AreaState* const> areas);
+  // Makes durable what was stored to these areas of one journal: see Committer. commit() does it in
+  // the calling thread if it can, with signals blocked.
+  Result<void> commit(std::span<AreaState* const> areas);
+  [[nodiscard]] Ticket commit_async(std::span<AreaState* const> areas);
 
   // Comes back when the pager's thread has begun another round: it has seen what was written
   // before, and what it began without having seen it is in the granules' states.
@@ -115,6 +125,7 @@ class Service {
   void await_work();
   void on_readable();
   void arm_await();
+  void enqueue(CommitRequest request);
   void take_jobs();
   [[nodiscard]] bool keep_room();
   [[nodiscard]] bool write_back();
@@ -132,6 +143,7 @@ class Service {
   std::atomic<bool> is_signalled_{false};
   std::atomic<bool> is_ending_{false};
   std::atomic<bool> is_timer_wanted_{false};
+  HandedFaults handed_;
   std::atomic<bool> is_flush_awaiting_{false};  // A flush marked a granule in transition awaited.
 
   // Of the thread alone:

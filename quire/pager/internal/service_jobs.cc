@@ -51,21 +51,43 @@ Ticket Service::prefetch(AreaState& area, std::span<const ByteRange> ranges) {
   return ticket;
 }
 
-Ticket Service::commit(std::span<AreaState* const> areas) {
+namespace {
+
+CommitRequest request_of(std::span<AreaState* const> areas) {
   CommitRequest request;
   for (AreaState* const area : areas) {
     area->begin_service();
     area->commit()->pending_commits.fetch_add(1);
     request.areas.push_back(area);
   }
+  return request;
+}
+
+}  // namespace
+
+Result<void> Service::commit(std::span<AreaState* const> areas) {
+  CommitRequest request = request_of(areas);
   const Ticket ticket = request.source.ticket();
+  if (!committer_->run(request)) {
+    enqueue(std::move(request));
+  }
+  return ticket.wait();
+}
+
+Ticket Service::commit_async(std::span<AreaState* const> areas) {
+  CommitRequest request = request_of(areas);
+  Ticket ticket = request.source.ticket();
+  enqueue(std::move(request));
+  return ticket;
+}
+
+void Service::enqueue(CommitRequest request) {
   {
     const sys::BlockedSignals blocked;  // As in flush().
     const MutexLock lock(jobs_mutex_);
     new_commits_.push_back(std::move(request));
   }
   wake();
-  return ticket;
 }
 
 void Service::pass() {

@@ -92,7 +92,8 @@ void WriteBack::begin_run(Batch& batch, GranuleRun pages) {
   if (area == nullptr) {
     return;
   }
-  if (area->commit() != nullptr && area->commit()->holds_writes()) {
+  const bool is_entered = area->commit() != nullptr && area != collecting_;
+  if (is_entered && !area->commit()->try_begin_write()) {
     area->end_service();
     return;
   }
@@ -115,6 +116,9 @@ void WriteBack::begin_run(Batch& batch, GranuleRun pages) {
     part = {i, begun == GranuleTable::BeginWrite::kRefused ? 0U : 1U};
     protects = protects_this;
   }
+  if (is_entered) {
+    area->commit()->end_write();
+  }
   area->end_service();
 }
 
@@ -122,7 +126,7 @@ void WriteBack::begin_run(Batch& batch, GranuleRun pages) {
 void WriteBack::begin_part(Batch& batch, AreaState& area, GranuleSpan part, bool protects) {
   area.begin_service();
   if (area.commit() != nullptr) {
-    ++area.commit()->writes_under_way;
+    area.commit()->begin_another_write();
   }
   batch.runs.push_back(
       {.batch = &batch, .area = &area, .first = part.first, .count = part.count, .request = {}});
@@ -272,7 +276,7 @@ void WriteBack::finish(Run& run, bool was_written) {
     core_.is_write_back_failing.store(true);
   }
   if (area.commit() != nullptr) {
-    --area.commit()->writes_under_way;
+    area.commit()->end_write();
   }
   area.end_service();
   core_.written.advance();
@@ -298,10 +302,21 @@ bool WriteBack::collect(FlushJob& job) {
   if (!has_room()) {
     return false;
   }
-  AreaState& area = *job.area;
-  if (area.commit() != nullptr && area.commit()->holds_writes()) {
+  if (job.area->commit() == nullptr) {
+    return collect_now(job);
+  }
+  if (!job.area->commit()->try_begin_write()) {
     return false;  // The end of the commit is a reason to look again.
   }
+  collecting_ = job.area;
+  const bool has_collected = collect_now(job);
+  collecting_ = nullptr;
+  job.area->commit()->end_write();
+  return has_collected;
+}
+
+bool WriteBack::collect_now(FlushJob& job) {
+  AreaState& area = *job.area;
   std::size_t count = 0;
   std::uint64_t i = job.cursor;
   while (i < job.end && count < batch_granules_) {

@@ -126,6 +126,7 @@ class WriteBack {
   void fail(Run& run, const Error& error);
   void end_batch(Batch& batch);
   bool collect(FlushJob& job);
+  bool collect_now(FlushJob& job);
 
   PagerCore& core_;
   IoQueue& queue_;
@@ -140,6 +141,7 @@ class WriteBack {
   WritePace pace_;
   std::vector<GranuleRun> runs_;
   std::vector<PageId> collected_;
+  AreaState* collecting_ = nullptr;  // No cut of it comes in between.
   std::uint64_t last_started_ = 0;
   PageId sweep_from_ = 0;
   std::optional<std::chrono::steady_clock::time_point> failed_at_;
