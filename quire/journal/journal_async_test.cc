@@ -199,5 +199,33 @@ TEST_F(JournalAsyncTest, TheDestructorIsHeardWhileRoomIsMade) {
   EXPECT_EQ(files_[0]->fault_count(), 1U);
 }
 
+// Goal:   a commit that comes in line while a write that does not fit makes room goes first, also
+//         when it comes while the mutex is let go for that: the write once slept on it.
+// Method: the checkpoint for the write is held at the file, which has no space for it; meanwhile
+//         the commit comes.
+TEST_F(JournalAsyncTest, ACommitPassesAWriteThatMakesRoom) {
+  options_.full_wait_max = std::chrono::hours(1);
+  make(2);
+  const Bytes first(20 * internal::kTestPageBytes, std::byte{1});
+  ASSERT_TRUE(file().write(0, first).has_value());
+  ASSERT_TRUE(journal_->commit().has_value());
+  files_[0]->fail({.operation = Kind::kWrite, .nth = 1, .times = 1, .error = ENOSPC});
+  testing::SlowStore::Gate gate(*files_[0], Kind::kWrite);
+  const Bytes large(50 * internal::kTestPageBytes, std::byte{2});
+  std::jthread writer([&] { EXPECT_TRUE(journal_->file(1).write(0, large).has_value()); });
+  gate.await_arrivals(1);
+  const Bytes page = page_of(3);
+  const PageImages image{.offset_bytes = 0, .bytes = page};
+  const FileCommit commit{.file = 0, .images = {&image, 1}, .size_bytes = page.size()};
+  const Ticket ticket = journal_->commit_async({&commit, 1}).value();
+  while (journal_->stats().waiting < 2) {
+    std::this_thread::yield();
+  }
+  gate.open();
+  EXPECT_TRUE(ticket.wait().has_value());
+  writer.join();
+  EXPECT_EQ(files_[0]->fault_count(), 1U);
+}
+
 }  // namespace
 }  // namespace quire

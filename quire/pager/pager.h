@@ -248,7 +248,8 @@ class Pager {
 
   // A file of a journal that several areas share, for commits of all of them together. The options'
   // commit is kAtomic, whatever it says; the journal is the caller's to close, after the area.
-  // Errors: kUnsupported with SurviveKill::kYes, or granules smaller than the journal's pages; kOutOfRange when it has no such file; EBUSY when the file is mapped already.
+  // Errors: kUnsupported with SurviveKill::kYes, or granules smaller than the journal's pages;
+  // kOutOfRange when it has no such file; EBUSY when the file is mapped already.
   [[nodiscard]] Result<WritablePagedArea> map(const std::shared_ptr<Journal>& journal,
                                               std::size_t file,
                                               const WritablePagedOptions& options);

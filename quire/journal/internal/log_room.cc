@@ -33,8 +33,9 @@ void JournalState::make_room(Request& request, std::uint64_t needed_bytes) {
   if (sticky_ || space_->used_bytes() < used_before) {
     return;
   }
-  if (is_stopping_ && request.source) {
-    return;  // Told so while the checkpoint had let go of the mutex: nobody will tell it again.
+  // Told so, or come in line, while the checkpoint had let go of the mutex: nobody says it again.
+  if ((is_stopping_ && request.source) || let_commit_pass(request)) {
+    return;
   }
   if (needed_bytes > log_bytes_ || !changed_.wait_until(mutex_, request.deadline)) {
     finish({.requests = {&request}}, fail(full_error(needed_bytes)));

@@ -184,8 +184,8 @@ void Committer::leave(AreaState& area) {
   is_awaited_ = area.commit()->end_commit() || is_awaited_;
 }
 
-// No other cut begins while the lock is held; a rollback, which does not take it, is kept out by the
-// gate.
+// No other cut begins while the lock is held; a rollback, which does not take it, is kept out by
+// the gate.
 Filler::Store Committer::let_in(AreaState& area, std::uint64_t index) {
   const Filler::Store store = core_.filler.let_in(area, index);
   if (store != Filler::Store::kHeldUp) {

@@ -10,9 +10,9 @@
 //
 // What fits into one slice, the usual case, is copied in the same go as the cut; more a slice at a
 // time, and faults are served in between. What fits into one window buffer is one write and one
-// flush of the journal. More is written while it is copied, two windows at a time,
-// into the transaction that the last one's commit makes durable; until then it is as if it were not
-// there. An error leaves everything as uncommitted as it was: the next commit takes it all.
+// flush of the journal. More is written while it is copied, two windows at a time, into the
+// transaction that the last one's commit makes durable; until then it is as if it were not there.
+// An error leaves everything as uncommitted as it was: the next commit takes it all.
 //
 // Who drives it: a commit() that finds no other one under way does, in its own thread, when it is
 // small (one window): no other thread is woken for it. Everything else is the service thread's:
