@@ -85,6 +85,7 @@ void Committer::wake_service() {
   if (std::exchange(is_awaited_, false) || is_left) {
     core_.service->wake();
   }
+  core_.service->note_progress();
 }
 
 void Committer::deliver_here() {

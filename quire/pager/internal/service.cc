@@ -188,8 +188,7 @@ bool Service::round() {
   is_busy = committer_->step() || is_busy;
   is_busy = read_ahead_->step() || is_busy;
   deliver_all();
-  set_timer();
-  return is_busy;
+  return set_timer() || is_busy;
 }
 
 void Service::note_poison(PageId page) {
@@ -225,7 +224,7 @@ void Service::be_inspected() {
   }
   inspections_.clear();
   deliver_all();
-  set_timer();
+  static_cast<void>(set_timer());
 }
 
 void Service::deliver(Ticket::Source source, Result<void> outcome) {
@@ -371,12 +370,13 @@ bool Service::step_flushes() {
   return got_further;
 }
 
-// Armed only while there is something to come back for.
-void Service::set_timer() {
+// Armed only while there is something to come back for. True: somebody has just been parked; who
+// makes progress says so from now on, and what was made before is to be looked at.
+bool Service::set_timer() {
   const bool is_stuck = messages_->has_parked() || write_back_->is_pausing() ||
                         has_poison_.load() || !deliveries_.empty();
-  if (is_stuck != is_retrying_) {
-    is_retrying_ = is_stuck;
+  const bool was_retrying = is_retrying_.exchange(is_stuck);
+  if (is_stuck != was_retrying) {
     is_timer_set_ = false;
   }
   if (core_.dirty_granules.load() == 0) {
@@ -388,7 +388,7 @@ void Service::set_timer() {
   }
   const bool is_wanted = is_stuck || is_timer_wanted_.load();
   if (is_wanted == is_timer_set_) {
-    return;
+    return is_stuck && !was_retrying;
   }
   const std::chrono::nanoseconds interval =
       is_stuck ? std::chrono::nanoseconds(kRetry)
@@ -397,6 +397,7 @@ void Service::set_timer() {
   is_timer_set_ = is_wanted;
   static_cast<void>(
       sys::set_timer(timer_, is_wanted ? std::max(interval, least) : std::chrono::nanoseconds(0)));
+  return is_stuck && !was_retrying;
 }
 
 }  // namespace quire::internal

@@ -68,6 +68,12 @@ class Service {
   void deliver(Ticket::Source source, Result<void> outcome);
   // A page that was poisoned; after a while it is not any more. Never in a signal handler.
   void note_poison(PageId page);
+  // What is parked, if anything is, may get further.
+  void note_progress() noexcept {
+    if (is_retrying_.load()) {
+      wake();
+    }
+  }
   // A granule that somebody awaited is in transition no longer.
   void note_transition_end() noexcept {
     if (is_flush_awaiting_.load()) {
@@ -132,7 +138,7 @@ class Service {
   [[nodiscard]] bool step_flushes();
   void end_poison();
   void deliver_all();
-  void set_timer();
+  [[nodiscard]] bool set_timer();
   void be_inspected();
 
   PagerCore& core_;
@@ -144,6 +150,7 @@ class Service {
   std::atomic<bool> is_ending_{false};
   std::atomic<bool> is_timer_wanted_{false};
   HandedFaults handed_;
+  std::atomic<bool> is_retrying_{false};        // Somebody is parked, and looked at by and by.
   std::atomic<bool> is_flush_awaiting_{false};  // A flush marked a granule in transition awaited.
 
   // Of the thread alone:
@@ -151,7 +158,6 @@ class Service {
   bool was_readable_ = false;
   bool is_timer_set_ = false;
   bool is_age_due_ = false;
-  bool is_retrying_ = false;
   bool is_making_room_ = false;
   std::uint64_t sweep_left_ = 0;  // Granules to be written because of their age.
   std::unique_ptr<WriteBack> write_back_;
