@@ -24,6 +24,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <system_error>
 
@@ -129,6 +130,10 @@ class Filler {
 
   Served fill(AreaState& area, std::uint64_t index, Need need, Patience& patience,
               std::error_code& cause) noexcept;
+  std::optional<Served> bring_in(AreaState& area, std::uint64_t index, Need need,
+                                 Patience& patience, std::error_code& cause) noexcept;
+  std::optional<Served> serve_resident(AreaState& area, std::uint64_t index, Need need,
+                                       Patience& patience) noexcept;
   Served hand_over(AreaState& area, std::uint64_t index, Need need) noexcept;
   Served read_into(const Fill& claimed, std::uint32_t slot, std::error_code& cause) noexcept;
   Served take_room(AreaState& area, Patience& patience, std::error_code& cause) noexcept;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 
 #include "quire/pager/internal/area_commit.h"
 #include "quire/pager/internal/filler.h"
@@ -23,7 +24,6 @@ constexpr std::chrono::milliseconds kNap{200};
 Served Filler::serve(AreaState& area, std::uint64_t index, Need need, std::error_code& cause,
                      Asker asker) noexcept {
   Patience patience{.asker = asker};
-  const bool hands_over = area.commit() != nullptr && asker == Asker::kAccess;
   area.counters.faults.add();
   if (core_.recorder.note(area.page_id(index), need)) {
     core_.service->wake();
@@ -37,34 +37,42 @@ Served Filler::serve(AreaState& area, std::uint64_t index, Need need, std::error
       await_granule(area, index, word, patience);
       continue;
     }
-    switch (word.state()) {
-      case GranuleState::kAbsent: {
-        const Served served =
-            hands_over ? hand_over(area, index, need) : fill(area, index, need, patience, cause);
-        if (served != Served::kServed || area.table.word(index).is_resident()) {
-          return served;
-        }
-        break;
-      }
-      case GranuleState::kHeld:
-        if (hands_over ? hand_over(area, index, need) == Served::kServed
-                       : install_held(area, index, need)) {
-          return Served::kServed;
-        }
-        break;
-      case GranuleState::kClean:
-      case GranuleState::kWriting:
-        if (need == Need::kLoad) {
-          return Served::kServed;
-        }
-        throttle(area, patience);
-        if (const Store store = core_.service->let_in(area, index); store != Store::kLookAgain) {
-          return store == Store::kLetIn ? Served::kServed : hand_over(area, index, need);
-        }
-        break;
-      default: return Served::kServed;
+    const std::optional<Served> served = word.is_resident()
+                                             ? serve_resident(area, index, need, patience)
+                                             : bring_in(area, index, need, patience, cause);
+    if (served) {
+      return *served;
     }
   }
+}
+
+// Nothing: look again.
+std::optional<Served> Filler::bring_in(AreaState& area, std::uint64_t index, Need need,
+                                       Patience& patience, std::error_code& cause) noexcept {
+  if (area.commit() == nullptr || patience.asker == Asker::kPin) {
+    if (area.table.word(index).state() == GranuleState::kHeld) {
+      return install_held(area, index, need) ? std::optional(Served::kServed) : std::nullopt;
+    }
+    const Served served = fill(area, index, need, patience, cause);
+    const bool is_over = served != Served::kServed || area.table.word(index).is_resident();
+    return is_over ? std::optional(served) : std::nullopt;
+  }
+  const Served served = hand_over(area, index, need);
+  return served == Served::kServed ? std::nullopt : std::optional(served);
+}
+
+std::optional<Served> Filler::serve_resident(AreaState& area, std::uint64_t index, Need need,
+                                             Patience& patience) noexcept {
+  if (need == Need::kLoad || area.table.word(index).state() == GranuleState::kDirty) {
+    return Served::kServed;
+  }
+  throttle(area, patience);
+  switch (core_.service->let_in(area, index)) {
+    case Store::kLetIn: return Served::kServed;
+    case Store::kHeldUp: return hand_over(area, index, need);
+    case Store::kLookAgain: break;
+  }
+  return std::nullopt;
 }
 
 // The service thread has begun what is to be done, or done it, when this comes back.
