@@ -2,6 +2,8 @@
 //
 // Stores while a commit is under way: what is in it, what is not, and who waits.
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <signal.h>
 
 #include <atomic>
 #include <cstdint>
@@ -175,6 +177,61 @@ TEST_P(CommitTest, MoreConflictsThanBuffersWaitForTheCommit) {
     }
     ASSERT_TRUE(journal_->checkpoint().has_value());
   }
+}
+
+std::atomic<std::byte*> g_signal_bytes{nullptr};  // Of the area that the handler stores to.
+std::atomic<std::uint64_t> g_signals{0};
+constexpr std::uint64_t kSignalGranules = 16;
+
+void store_in_handler(int) {
+  const std::uint64_t run = ++g_signals;
+  std::byte* const granule = g_signal_bytes.load() + run % kSignalGranules * kGranule;
+  testing::store_byte(granule + 8, testing::load_byte(granule));
+}
+
+// Goal:   a signal handler that stores to an area does not wait for the commit that it interrupts,
+//         nor that one for it.
+// Method: signals without end to a thread that stores and commits by itself; what the handler
+//         stores to is in memory.
+TEST_P(CommitTest, AHandlerThatStoresInTheMiddleOfCommitsIsServed) {
+#if defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "signals: ThreadSanitizer delivers them late, outside of what they interrupt";
+#endif
+  constexpr int kRounds = 300;
+  make(2 * kSignalGranules * kGranule);
+  Pager pager({.memory_bytes = 4_MiB, .fault_path = GetParam()});
+  WritablePagedArea area = map(pager);
+  store_all(area, 0);
+  g_signal_bytes = area.bytes().data();
+  g_signals = 0;
+  struct sigaction action{};
+  action.sa_handler = store_in_handler;
+  action.sa_flags = SA_RESTART;
+  struct sigaction before{};
+  ASSERT_EQ(sigaction(SIGUSR1, &action, &before), 0);
+  std::atomic<bool> is_over{false};
+  const pthread_t committer = pthread_self();
+  std::thread signaller([&] {
+    while (!is_over) {
+      EXPECT_EQ(pthread_kill(committer, SIGUSR1), 0);
+      std::this_thread::yield();
+    }
+  });
+  for (int round = 1; round <= kRounds || g_signals == 0; ++round) {
+    for (std::uint64_t i = 0; i < kSignalGranules; ++i) {
+      store(area, i * kGranule, round);
+    }
+    EXPECT_TRUE(area.commit().has_value());
+    EXPECT_EQ(committed_at(5 * kGranule), round % 256);
+    if (round % 50 == 0) {
+      EXPECT_TRUE(journal_->checkpoint().has_value());
+    }
+  }
+  is_over = true;
+  signaller.join();
+  EXPECT_EQ(sigaction(SIGUSR1, &before, nullptr), 0);
+  EXPECT_TRUE(area.commit().has_value());
+  area.check_invariants();
 }
 
 }  // namespace
