@@ -29,10 +29,11 @@ Result<void> require_atomic(const AreaState* state, const PagedArea& area, const
     return fail(make_error(Errc::kUnsupported, operation, area.name(), "the area is not atomic",
                            "map it with .commit = Commit::kAtomic"));
   }
+  QUIRE_TRY(state->resolve({0, 0}, operation));  // In a forked child it is closed.
   return {};
 }
 
-// One thread must be able to hold up the stores to both: that of their pager.
+// One commit must be able to hold up the stores to both: that of their pager.
 Result<void> require_together(const AreaState& first, const AreaState& other) {
   const bool has_journal = first.commit()->journal == other.commit()->journal;
   if (has_journal && first.core == other.core) {
@@ -50,17 +51,12 @@ Result<void> require_together(const AreaState& first, const AreaState& other) {
 
 Result<void> WritablePagedArea::commit() {
   QUIRE_TRY(require_atomic(state_.get(), *this, "commit"));
-  QUIRE_TRY(state_->resolve({0, 0}, "commit"));
   AreaState* const area = state_.get();
   return area->core->service->commit({&area, 1});
 }
 
 Ticket WritablePagedArea::commit_async() {
   Result<void> possible = require_atomic(state_.get(), *this, "commit");
-  if (possible) {
-    const Result<ByteRange> usable = state_->resolve({0, 0}, "commit");
-    possible = usable ? Result<void>() : fail(usable.error());
-  }
   if (!possible) {
     Ticket::Source source;
     source.resolve(std::move(possible));
@@ -72,7 +68,6 @@ Ticket WritablePagedArea::commit_async() {
 
 Result<void> WritablePagedArea::rollback() {
   QUIRE_TRY(require_atomic(state_.get(), *this, "rollback"));
-  QUIRE_TRY(resolve({0, 0}, "rollback"));
   const sys::BlockedSignals blocked;
   const Result<void> rolled_back = state_->rollback();
   size_bytes_ = state_->size_bytes();
@@ -81,7 +76,6 @@ Result<void> WritablePagedArea::rollback() {
 
 Result<PagedArea> WritablePagedArea::snapshot() const {
   QUIRE_TRY(require_atomic(state_.get(), *this, "snapshot"));
-  QUIRE_TRY(resolve({0, 0}, "snapshot"));
   const internal::AreaCommit& commit = *state_->commit();
   std::shared_ptr<Store> store;
   {
@@ -99,7 +93,6 @@ Result<void> Pager::commit(std::span<WritablePagedArea* const> areas) {
   std::vector<AreaState*> states;
   for (const WritablePagedArea* area : areas) {
     QUIRE_TRY(require_atomic(area->state_.get(), *area, "commit"));
-    QUIRE_TRY(area->resolve({0, 0}, "commit"));
     AreaState* const state = area->state_.get();
     const bool is_known = std::ranges::find(states, state) != states.end();
     if (!states.empty()) {

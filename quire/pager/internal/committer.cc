@@ -37,13 +37,13 @@ void Committer::add(CommitRequest request) {
   waiting_.push_back(std::move(request));
 }
 
+std::vector<Committer::Answer> Committer::take_answers() {
+  const sys::FutexLockGuard guard(lock_);
+  return std::exchange(answers_, {});
+}
+
 void Committer::deliver() {
-  std::vector<Answer> answers;
-  {
-    const sys::FutexLockGuard guard(lock_);
-    answers.swap(answers_);
-  }
-  for (Answer& answer : answers) {
+  for (Answer& answer : take_answers()) {
     core_.service->deliver(std::move(answer.source), std::move(answer.outcome));
   }
 }

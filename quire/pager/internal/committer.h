@@ -113,6 +113,7 @@ class Committer {
   void give_back(Chunk& chunk);
   void end() QUIRE_REQUIRES(lock_);
   void answer(CommitRequest& request, const Result<void>& outcome) QUIRE_REQUIRES(lock_);
+  [[nodiscard]] std::vector<Answer> take_answers();
   void deliver();
 
   [[nodiscard]] bool is_small(const CommitRequest& request) const;

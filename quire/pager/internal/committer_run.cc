@@ -2,7 +2,6 @@
 //
 // Committer's half that drives a small commit in the thread that asks for it.
 #include <utility>
-#include <vector>
 
 #include "quire/pager/internal/committer.h"
 #include "quire/pager/internal/pager_core.h"
@@ -89,12 +88,7 @@ void Committer::wake_service() {
 }
 
 void Committer::deliver_here() {
-  std::vector<Answer> answers;
-  {
-    const sys::FutexLockGuard guard(lock_);
-    answers.swap(answers_);
-  }
-  for (Answer& answer : answers) {
+  for (Answer& answer : take_answers()) {
     answer.source.resolve(std::move(answer.outcome));
   }
 }
