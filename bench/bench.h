@@ -133,6 +133,11 @@ struct Option {
 inline constexpr Option kDirectory{"dir=D",
                                    "where files are made, if not in the working directory"};
 inline constexpr Option kRounds{"rounds=N", "how many rounds count"};
+// Of those that have cases.
+inline constexpr Option kCase{"case=NAME", "this case alone"};
+inline constexpr Option kSide{"side=NAME", "this side alone, for a profiler: no figures"};
+inline constexpr Option kList{"list", "the cases, and what each is about"};
+inline constexpr Option kSeconds{"seconds=N", "of each run"};
 
 // The options of the benchmark, and --json and --help, which all have. The constructor ends the
 // program: after --help, which prints them, with 0; for anything that is none of them with 2.

@@ -119,12 +119,12 @@ void print_text(const nlohmann::json& report) {
 int main(int argc, char** argv) {
   const quire::bench::Arguments arguments(
       argc, argv,
-      {{"case=NAME", "this case alone"},
-       {"side=NAME", "this side alone, for a profiler: no figures"},
-       {"list", "the cases, and what each is about"},
+      {quire::bench::kCase,
+       quire::bench::kSide,
+       quire::bench::kList,
        quire::bench::kDirectory,
        quire::bench::kRounds,
-       {"seconds=N", "of each run"},
+       quire::bench::kSeconds,
        {"data-mib=N", "data that transactions change"},
        {"large-mib=N", "data of large transactions"},
        {"recovery-mib=N", "what the log to recover from holds"},

@@ -101,16 +101,15 @@ void print_text(const nlohmann::json& report) {
 }  // namespace quire::bench
 
 int main(int argc, char** argv) {
-  const quire::bench::Arguments arguments(
-      argc, argv,
-      {{"case=NAME", "this case alone"},
-       {"side=NAME", "this side alone, for a profiler: no figures"},
-       {"list", "the cases, and what each is about"},
-       quire::bench::kDirectory,
-       quire::bench::kRounds,
-       {"memory-mib=N", "limit of both sides"},
-       {"file-mib=N", "length of the file"},
-       {"seconds=N", "of each run"}});
+  const quire::bench::Arguments arguments(argc, argv,
+                                          {quire::bench::kCase,
+                                           quire::bench::kSide,
+                                           quire::bench::kList,
+                                           quire::bench::kDirectory,
+                                           quire::bench::kRounds,
+                                           {"memory-mib=N", "limit of both sides"},
+                                           {"file-mib=N", "length of the file"},
+                                           quire::bench::kSeconds});
   if (arguments.has("list")) {
     quire::bench::list_cases(quire::bench::all_cases());
     return 0;
