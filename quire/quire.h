@@ -21,6 +21,7 @@
 
 #include "quire/base/check.h"
 #include "quire/base/commit.h"
+#include "quire/base/company.h"
 #include "quire/base/durability.h"
 #include "quire/base/error.h"
 #include "quire/base/mutex.h"

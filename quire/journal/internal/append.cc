@@ -16,9 +16,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Of the time that the last write took, what is spent at most on waiting for company.
-constexpr int kCompanyShare = 2;
-
 constexpr std::size_t kBatchResizesMax = 60;
 static_assert(kBatchResizesMax >= kJournalFilesMax);
 // Every mark of a batch fits into the first block of a header, next to one image.
@@ -217,12 +214,8 @@ void JournalState::lead(Request& request) {
   }
 }
 
-// Those whose commits came with the last one were woken a moment ago and, if they have more, are on
-// their way. The first of them to come would leave them behind, with a write and a flush of their
-// own; while it yields to them they come sooner, and where it was wrong nobody is waited for again.
 void JournalState::await_company() {
-  const auto end = Clock::now() + last_write_time_ / kCompanyShare;
-  while (queue_.size() < company_ && Clock::now() < end) {
+  for (const auto since = Company::Clock::now(); company_.is_expected(queue_.size(), since);) {
     mutex_.unlock();
     std::this_thread::yield();
     mutex_.lock();
@@ -256,9 +249,9 @@ void JournalState::write_batch(Batch& batch, const std::vector<LogSpace::Piece>&
     enter_batch(batch, pieces, first_lsn, commit);
     if (is_commit) {
       // Nobody who will come again waits for an asynchronous one.
-      company_ = static_cast<std::size_t>(
-          std::ranges::count_if(batch.requests, [](const Request* one) { return !one->source; }));
-      last_write_time_ = write_time;
+      const auto waited =
+          std::ranges::count_if(batch.requests, [](const Request* one) { return !one->source; });
+      company_.note(static_cast<std::size_t>(waited), write_time);
       ++stats_.commits;
       durable_lsn_ = last_lsn;
       last_commit_ = commit;

@@ -29,6 +29,7 @@
 #include <thread>
 #include <vector>
 
+#include "quire/base/company.h"
 #include "quire/base/mutex.h"
 #include "quire/base/ticket.h"
 #include "quire/io/records.h"
@@ -257,8 +258,7 @@ class JournalState {
   std::uint64_t checkpointed_commit_ QUIRE_GUARDED_BY(mutex_) = 0;
   std::uint64_t durable_lsn_ QUIRE_GUARDED_BY(mutex_) = 0;
   std::uint64_t next_transaction_ QUIRE_GUARDED_BY(mutex_) = 1;
-  std::size_t company_ QUIRE_GUARDED_BY(mutex_) = 0;  // Who waited for the last commit, and ...
-  std::chrono::steady_clock::duration last_write_time_ QUIRE_GUARDED_BY(mutex_){};  // ... how long.
+  Company company_ QUIRE_GUARDED_BY(mutex_);  // Who waited for the last commit.
   bool is_writing_ QUIRE_GUARDED_BY(mutex_) = false;
   bool is_checkpointing_ QUIRE_GUARDED_BY(mutex_) = false;
   bool is_checkpoint_wanted_ QUIRE_GUARDED_BY(mutex_) = false;
