@@ -78,6 +78,7 @@
 #include "quire/journal/journal_options.h"
 #include "quire/journal/journal_report.h"
 #include "quire/journal/journaled_store.h"
+#include "quire/journal/update.h"
 #include "quire/map/address_space.h"
 #include "quire/map/eviction.h"
 #include "quire/map/file_set.h"

@@ -33,6 +33,13 @@ Result<void> require_atomic(const AreaState* state, const PagedArea& area, const
   return {};
 }
 
+// And what has to wait for the end of updates.
+Result<void> require_outside_updates(const AreaState* state, const PagedArea& area,
+                                     const char* operation) {
+  QUIRE_TRY(require_atomic(state, area, operation));
+  return UpdateGate::require_outside(operation, area.name());
+}
+
 // One commit must be able to hold up the stores to both: that of their pager.
 Result<void> require_together(const AreaState& first, const AreaState& other) {
   const bool has_journal = first.commit()->journal == other.commit()->journal;
@@ -49,8 +56,15 @@ Result<void> require_together(const AreaState& first, const AreaState& other) {
 
 }  // namespace
 
+Update WritablePagedArea::begin_update() noexcept {
+  const bool is_atomic = state_ != nullptr && state_->commit() != nullptr;
+  // What a forked child has of a gate nobody will open.
+  const bool can_commit = is_atomic && !internal::Service::is_in_forked_child();
+  return Update(can_commit ? &state_->core->updates : nullptr);
+}
+
 Result<void> WritablePagedArea::commit() {
-  QUIRE_TRY(require_atomic(state_.get(), *this, "commit"));
+  QUIRE_TRY(require_outside_updates(state_.get(), *this, "commit"));
   AreaState* const area = state_.get();
   return area->core->service->commit({&area, 1});
 }
@@ -67,7 +81,7 @@ Ticket WritablePagedArea::commit_async() {
 }
 
 Result<void> WritablePagedArea::rollback() {
-  QUIRE_TRY(require_atomic(state_.get(), *this, "rollback"));
+  QUIRE_TRY(require_outside_updates(state_.get(), *this, "rollback"));
   const sys::BlockedSignals blocked;
   const Result<void> rolled_back = state_->rollback();
   size_bytes_ = state_->size_bytes();
@@ -92,7 +106,7 @@ Result<PagedArea> WritablePagedArea::snapshot() const {
 Result<void> Pager::commit(std::span<WritablePagedArea* const> areas) {
   std::vector<AreaState*> states;
   for (const WritablePagedArea* area : areas) {
-    QUIRE_TRY(require_atomic(area->state_.get(), *area, "commit"));
+    QUIRE_TRY(require_outside_updates(area->state_.get(), *area, "commit"));
     AreaState* const state = area->state_.get();
     const bool is_known = std::ranges::find(states, state) != states.end();
     if (!states.empty()) {

@@ -258,6 +258,9 @@ Result<void> PagedArea::close() {
       return fail(make_error(Errc::kFailed, "close", name(), "a Pin of it is still held",
                              "release the Pin first"));
     }
+    if (state_->commit() != nullptr) {
+      QUIRE_TRY(UpdateGate::require_outside("close", name()));
+    }
     outcome = state_->check();
     if (state_->options.is_writable && state_->commit() == nullptr) {
       const Result<void> written =
@@ -334,6 +337,9 @@ Result<void> WritablePagedArea::resize(std::uint64_t size_bytes) {
     QUIRE_TRY(kernel_->writable().resize(size_bytes));
     first_ = kernel_->first();
   } else {
+    if (state_->commit() != nullptr) {
+      QUIRE_TRY(UpdateGate::require_outside("resize", name()));
+    }
     const sys::BlockedSignals blocked;
     const Result<void> resized = state_->resize(size_bytes);
     size_bytes_ = state_->size_bytes();

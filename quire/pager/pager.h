@@ -57,6 +57,7 @@
 #include "quire/base/units.h"
 #include "quire/io/store.h"
 #include "quire/journal/journal.h"
+#include "quire/journal/update.h"
 #include "quire/map/typed_view.h"
 #include "quire/pager/pager_options.h"
 #include "quire/pager/pager_stats.h"
@@ -155,10 +156,11 @@ class PagedArea {
 //                  '------ memory is short: uncommitted ---------^
 //
 // A commit is a consistent cut, whatever other threads store meanwhile: when a store is in it, so
-// is every store that came before it. They go on; a store to a page that is being committed costs a
-// fault, and sometimes a copy. Dirty pages that do not fit into the budget go to the journal as
-// uncommitted, never to the file. What is not committed when the area is closed or destroyed is
-// dropped. One area for each file of a journal at a time.
+// is every store that came before it, and when one of an Update is, so are the others. They go on;
+// a store to a page that is being committed costs a fault, and sometimes a copy. Dirty pages that
+// do not fit into the budget go to the journal as uncommitted, never to the file. What is not
+// committed when the area is closed or destroyed is dropped. One area for each file of a journal at
+// a time.
 class WritablePagedArea : public PagedArea {
  public:
   WritablePagedArea() noexcept = default;
@@ -198,11 +200,16 @@ class WritablePagedArea : public PagedArea {
 
   // --- Atomic areas. Errors, of all: kUnsupported when it is not atomic --------------------------
 
+  // While it lives no commit of an atomic area of this pager takes its cut: see Update. Of an area
+  // that is not atomic it holds up nothing.
+  [[nodiscard]] Update begin_update() noexcept;
   // When it returns, every store that came before it is durable, with all other changes since the
   // last commit, or none of them is. Threads that ask at about the same time share one.
   // Errors: those of Journal::commit(): then nothing is committed and nothing lost, and the next
-  // commit takes it all, unless the journal has failed; kFailed while a WritablePin is held.
-  // Blocks; commit() with this thread's signals blocked, for it may write the journal itself.
+  // commit takes it all, unless the journal has failed; kFailed while a WritablePin is held, and
+  // inside of an Update.
+  // Blocks, also for updates under way; commit() with this thread's signals blocked, for it may
+  // write the journal itself.
   Result<void> commit();
   [[nodiscard]] Ticket commit_async();
   // The bytes and the size of the last commit. REQUIRES: as resize(); and nobody uses the bytes.

@@ -24,12 +24,15 @@ Committer::Committer(PagerCore& core, IoQueue& queue) : core_(core), queue_(queu
 }
 
 Committer::~Committer() {
-  QUIRE_CHECK(is_idle());
+  const sys::FutexLockGuard guard(lock_);
+  QUIRE_CHECK(step_ == Step::kIdle && waiting_.empty() && driver_ == nullptr);
 }
 
-bool Committer::is_idle() {
+bool Committer::await_idle() {
   const sys::FutexLockGuard guard(lock_);
-  return step_ == Step::kIdle && waiting_.empty();
+  const bool is_idle = step_ == Step::kIdle && waiting_.empty();
+  is_awaited_ = !is_idle || is_awaited_;
+  return is_idle;
 }
 
 void Committer::add(CommitRequest request) {
@@ -44,7 +47,11 @@ std::vector<Committer::Answer> Committer::take_answers() {
 
 void Committer::deliver() {
   for (Answer& answer : take_answers()) {
-    core_.service->deliver(std::move(answer.source), std::move(answer.outcome));
+    if (answer.turn != nullptr) {
+      answer.turn->answer(std::move(answer.outcome));  // It has no lock, and its signals blocked.
+    } else {
+      core_.service->deliver(std::move(*answer.source), std::move(answer.outcome));
+    }
   }
 }
 
@@ -53,7 +60,7 @@ bool Committer::step() {
   for (bool goes_on = true; goes_on;) {
     const sys::FutexLockGuard guard(lock_);
     has_paused_ = false;
-    const bool has_stepped = !is_driven_ && step_once();
+    const bool has_stepped = driver_ == nullptr && step_once();
     got_further = got_further || has_stepped;
     goes_on = has_stepped && !has_paused_;
   }
@@ -64,7 +71,7 @@ bool Committer::step() {
 bool Committer::step_once() {
   switch (step_) {
     case Step::kIdle:
-      if (waiting_.empty()) {
+      if (waiting_.empty() || !try_shut_updates()) {
         return false;
       }
       begin();
@@ -89,9 +96,24 @@ bool Committer::step_once() {
 
 // --- The cut ------------------------------------------------------------------------------------
 
+// Before anything is held up: what an update needs until it ends may be written meanwhile.
+bool Committer::try_shut_updates() {
+  if (!std::exchange(are_updates_shut_, true)) {
+    core_.updates.begin_shut();
+  }
+  return core_.updates.is_empty_or_wakes();
+}
+
+void Committer::open_updates() {
+  if (std::exchange(are_updates_shut_, false)) {
+    core_.updates.open();
+  }
+}
+
 void Committer::begin() {
   journal_ = waiting_.front().areas.front()->commit()->journal.get();
   step_ = Step::kQuiesce;
+  begun_ = Company::Clock::now();
   join();
 }
 
@@ -123,6 +145,8 @@ bool Committer::cut() {
   refuse_unfit();
   if (areas_.empty()) {
     step_ = Step::kIdle;
+    open_updates();
+    pass_on();
     return true;
   }
   step_ = Step::kImages;
@@ -130,6 +154,7 @@ bool Committer::cut() {
     error_ = make_error(Errc::kFailed, "commit", areas_.front()->store->name(),
                         "its memory could not be protected");
   }
+  open_updates();  // What they store belongs to the next commit.
   return true;
 }
 
@@ -353,9 +378,13 @@ void Committer::end() {
   has_staged_ = false;
   areas_.clear();
   step_ = Step::kIdle;
+  const auto waited = std::ranges::count_if(
+      requests_, [](const CommitRequest& request) { return request.turn != nullptr; });
+  company_.note(static_cast<std::size_t>(waited), Company::Clock::now() - begun_);
   for (CommitRequest& request : std::exchange(requests_, {})) {
     answer(request, outcome);
   }
+  pass_on();
 }
 
 void Committer::answer(CommitRequest& request, const Result<void>& outcome) {
@@ -363,7 +392,7 @@ void Committer::answer(CommitRequest& request, const Result<void>& outcome) {
     area->commit()->pending_commits.fetch_sub(1);
   }
   core_.written.advance();
-  answers_.push_back({std::move(request.source), outcome});
+  answers_.push_back({request.turn, std::move(request.source), outcome});
   for (AreaState* const area : request.areas) {
     area->end_service();
   }

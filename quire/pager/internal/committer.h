@@ -3,8 +3,8 @@
 // Committer: the commits of a pager's atomic areas, one at a time.
 //
 //   requests --> [ idle ] --> [ quiesce ] --> cut --> [ images ] --> [ last ] --> [ journal ]
-//                   ^          writes under way     a window full:     the rest comes with    |
-//                   |          of these areas end   uncommitted, as    the commit             |
+//                   ^  updates   writes under way   a window full:     the rest comes with    |
+//                   |  end       of these areas end uncommitted, as    the commit             |
 //                   |                               often as need be                          |
 //                   '---- granules clean, or dirty again; tickets delivered <-----------------'
 //
@@ -14,12 +14,13 @@
 // transaction that the last one's commit makes durable; until then it is as if it were not there.
 // An error leaves everything as uncommitted as it was: the next commit takes it all.
 //
-// Who drives it: a commit() that finds no other one under way does, in its own thread, when it is
-// small (one window): no other thread is woken for it. Everything else is the service thread's:
-// commit_async(), those that find it busy, writes that must end first, more than a window.
+// Who drives it: a small commit() (one window) does so in its own thread: no other one is woken for
+// it. Those that come meanwhile wait; the first of them drives the next one, for all. Everything
+// else is the service thread's: commit_async(), writes that must end first, more than a window.
 //
 // Group commit: whoever asks before the cut of the areas' journal shares it. Requests for other
-// journals wait for their turn.
+// journals wait for their turn. Threads that were answered together wait a moment for each other
+// before the next cut: see Company.
 //
 // Invariants:    of an area that is committing no granule is being written by write-back, and none
 //                begins to be; so nothing that was stored after the cut is in the transaction.
@@ -36,11 +37,13 @@
 #include <optional>
 #include <vector>
 
+#include "quire/base/company.h"
 #include "quire/base/mutex.h"
 #include "quire/base/ticket.h"
 #include "quire/io/io_queue.h"
 #include "quire/pager/internal/area_commit.h"
 #include "quire/pager/internal/commit_cut.h"
+#include "quire/pager/internal/commit_turn.h"
 #include "quire/pager/internal/filler.h"
 #include "quire/sys/futex.h"
 
@@ -49,7 +52,8 @@ namespace quire::internal {
 struct CommitRequest {
   // Of one journal; begin_service()d, and counted in pending_commits.
   std::vector<AreaState*> areas;
-  Ticket::Source source;
+  CommitTurn* turn = nullptr;  // Of who waits in run(); nothing:
+  std::optional<Ticket::Source> source{};
 };
 
 class Committer {
@@ -59,14 +63,15 @@ class Committer {
   Committer(const Committer&) = delete;
   Committer& operator=(const Committer&) = delete;
 
-  // The whole commit, if it can be driven in this thread; or its beginning: the service thread is
-  // woken for the rest. False: nothing was done: add() it in the service thread.
-  [[nodiscard]] bool run(CommitRequest& request);
+  // The whole commit, driven by this thread or another one. Nothing: it is too large, and nothing
+  // was done: add() it in the service thread.
+  [[nodiscard]] std::optional<Result<void>> run(CommitRequest& request);
 
   void add(CommitRequest request);
   // Goes on as far as nothing has to be waited for. True: something happened.
   bool step();
-  [[nodiscard]] bool is_idle();
+  // False: the service thread is woken when the present commit gets further.
+  [[nodiscard]] bool await_idle();
   // A store to a clean or written granule, of which the cut gets its image first if it needs it.
   // Any thread, also where a fault is served.
   [[nodiscard]] Filler::Store let_in(AreaState& area, std::uint64_t index);
@@ -87,11 +92,14 @@ class Committer {
 
   // What whoever asked is told, when nothing is locked any more.
   struct Answer {
-    Ticket::Source source;
+    CommitTurn* turn = nullptr;
+    std::optional<Ticket::Source> source;
     Result<void> outcome;
   };
 
   [[nodiscard]] bool step_once() QUIRE_REQUIRES(lock_);
+  [[nodiscard]] bool try_shut_updates() QUIRE_REQUIRES(lock_);
+  void open_updates() QUIRE_REQUIRES(lock_);
   void begin() QUIRE_REQUIRES(lock_);
   void join() QUIRE_REQUIRES(lock_);
   [[nodiscard]] bool cut() QUIRE_REQUIRES(lock_);
@@ -118,10 +126,15 @@ class Committer {
 
   [[nodiscard]] bool is_small(const CommitRequest& request) const;
   [[nodiscard]] bool is_for_queue() const QUIRE_REQUIRES(lock_);
-  void drive();
-  [[nodiscard]] Chunk* begin_last();
+  [[nodiscard]] bool enter(CommitRequest& request, CommitTurn& turn);
+  void drive(CommitTurn& turn);
+  void await_company();
+  [[nodiscard]] bool is_company_expected(Company::Clock::time_point since);
+  [[nodiscard]] bool step_here(const CommitTurn& turn);
+  [[nodiscard]] Chunk* begin_last(const CommitTurn& turn);
   void end_last(Chunk& last);
-  void wake_service() QUIRE_REQUIRES(lock_);
+  void leave_to_service() QUIRE_REQUIRES(lock_);
+  void pass_on() QUIRE_REQUIRES(lock_);
   void deliver_here();
 
   PagerCore& core_;
@@ -129,7 +142,9 @@ class Committer {
   sys::FutexLock lock_;  // Held with signals blocked: who faults may wait for it.
   CommitCut cut_ QUIRE_GUARDED_BY(lock_);
   Step step_ QUIRE_GUARDED_BY(lock_) = Step::kIdle;
-  bool is_driven_ QUIRE_GUARDED_BY(lock_) = false;  // By a thread in run(): step() leaves it alone.
+  // The thread in run() that drives, or is to; step() leaves it alone. Nothing: the service thread.
+  CommitTurn* driver_ QUIRE_GUARDED_BY(lock_) = nullptr;
+  bool are_updates_shut_ QUIRE_GUARDED_BY(lock_) = false;
   // The service thread has something to do when the present commit gets further.
   bool is_awaited_ QUIRE_GUARDED_BY(lock_) = false;
   std::deque<CommitRequest> waiting_ QUIRE_GUARDED_BY(lock_);
@@ -145,6 +160,8 @@ class Committer {
   std::size_t under_way_ QUIRE_GUARDED_BY(lock_) = 0;
   bool has_staged_ QUIRE_GUARDED_BY(lock_) = false;
   std::optional<Error> error_ QUIRE_GUARDED_BY(lock_);
+  Company::Clock::time_point begun_ QUIRE_GUARDED_BY(lock_);
+  Company company_ QUIRE_GUARDED_BY(lock_);  // Who waited for the last one in run().
 };
 
 }  // namespace quire::internal

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Committer's half that drives a small commit in the thread that asks for it.
+#include <thread>
 #include <utility>
 
 #include "quire/pager/internal/committer.h"
@@ -9,7 +10,6 @@
 #include "quire/sys/signals.h"
 
 namespace quire::internal {
-
 bool Committer::is_small(const CommitRequest& request) const {
   std::uint64_t granules = 0;
   for (const AreaState* const area : request.areas) {
@@ -18,20 +18,30 @@ bool Committer::is_small(const CommitRequest& request) const {
   return granules <= core_.geometry.granules_in(core_.geometry.window_bytes);
 }
 
-bool Committer::run(CommitRequest& request) {
+std::optional<Result<void>> Committer::run(CommitRequest& request) {
+  if (!is_small(request)) {
+    return std::nullopt;
+  }
   // An application's signal handler that faults would wait for the gates and locks of this thread.
   const sys::BlockedSignals blocked;
-  {
-    const sys::FutexLockGuard guard(lock_);
-    if (step_ != Step::kIdle || !waiting_.empty() || !is_small(request)) {
-      return false;
-    }
-    waiting_.push_back(std::move(request));
-    begin();
-    is_driven_ = true;
+  CommitTurn turn;
+  if (enter(request, turn) || turn.wait() == CommitTurn::State::kLeads) {
+    drive(turn);
   }
-  drive();
-  return true;
+  return turn.await_answer();
+}
+
+// True: there is no other one: this thread leads.
+bool Committer::enter(CommitRequest& request, CommitTurn& turn) {
+  const sys::FutexLockGuard guard(lock_);
+  const bool leads = step_ == Step::kIdle && waiting_.empty();
+  request.turn = &turn;
+  waiting_.push_back(std::move(request));
+  if (leads) {
+    driver_ = &turn;
+    turn.lead();
+  }
+  return leads;
 }
 
 // The queue is the service thread's: a commit that turns out to be larger is, too.
@@ -40,12 +50,18 @@ bool Committer::is_for_queue() const {
          cut_.left() > core_.geometry.granules_in(core_.geometry.window_bytes);
 }
 
-void Committer::drive() {
-  for (bool goes_on = true; goes_on;) {
-    const sys::FutexLockGuard guard(lock_);  // Stores that are held up are let in in between.
-    goes_on = (step_ == Step::kQuiesce || step_ == Step::kImages) && !is_for_queue() && step_once();
+void Committer::drive(CommitTurn& turn) {
+  await_company();
+  core_.updates.begin_shut();
+  core_.updates.await_empty();
+  {
+    const sys::FutexLockGuard guard(lock_);
+    are_updates_shut_ = true;
+    begin();
   }
-  Chunk* const last = begin_last();
+  while (step_here(turn)) {  // Stores that are held up are let in in between.
+  }
+  Chunk* const last = begin_last(turn);
   if (last != nullptr) {
     call_commit(last->request);
     end_last(*last);
@@ -53,34 +69,71 @@ void Committer::drive() {
   deliver_here();
 }
 
-// Nothing: there is none, or what comes before it is not done.
-Committer::Chunk* Committer::begin_last() {
-  const sys::FutexLockGuard guard(lock_);
-  Chunk* last = nullptr;
-  if (step_ == Step::kLast && error_) {
-    end();
-  } else if (step_ == Step::kLast) {
-    step_ = Step::kJournal;
-    last = last_;
-    last->journal = journal_;
-    last->request = {.context = last};
-    ++under_way_;
+void Committer::await_company() {
+  for (const auto since = Company::Clock::now(); is_company_expected(since);) {
+    std::this_thread::yield();
   }
-  is_driven_ = last != nullptr;
-  wake_service();
-  return last;
+}
+
+bool Committer::is_company_expected(Company::Clock::time_point since) {
+  const sys::FutexLockGuard guard(lock_);
+  return company_.is_expected(waiting_.size(), since);
+}
+
+// One step of the way to the last window. False: there is none, or it is not for this thread.
+bool Committer::step_here(const CommitTurn& turn) {
+  const sys::FutexLockGuard guard(lock_);
+  return driver_ == &turn && (step_ == Step::kQuiesce || step_ == Step::kImages) &&
+         !is_for_queue() && step_once();
+}
+
+// Nothing: there is none, or what comes before it is not done.
+Committer::Chunk* Committer::begin_last(const CommitTurn& turn) {
+  const sys::FutexLockGuard guard(lock_);
+  if (driver_ != &turn) {
+    return nullptr;  // All were refused.
+  }
+  if (step_ != Step::kLast) {
+    leave_to_service();
+    return nullptr;
+  }
+  if (error_) {
+    end();
+    return nullptr;
+  }
+  step_ = Step::kJournal;
+  last_->journal = journal_;
+  last_->request = {.context = last_};
+  ++under_way_;
+  if (std::exchange(is_awaited_, false)) {
+    core_.service->wake();  // It has waited for this thread to get that far.
+  }
+  core_.service->note_progress();
+  return last_;
 }
 
 void Committer::end_last(Chunk& last) {
   const sys::FutexLockGuard guard(lock_);
   done(last);
-  is_driven_ = false;
-  wake_service();
 }
 
-// If it has waited for this thread to get further, or is to go on in its place.
-void Committer::wake_service() {
-  const bool is_left = !is_driven_ && (step_ != Step::kIdle || !waiting_.empty());
+void Committer::leave_to_service() {
+  driver_ = nullptr;
+  is_awaited_ = false;
+  core_.service->wake();
+}
+
+// The next one is led by who has waited longest; if nobody waits for it, the service thread has it.
+void Committer::pass_on() {
+  const bool was_driven = driver_ != nullptr;
+  driver_ = waiting_.empty() ? nullptr : waiting_.front().turn;
+  if (driver_ != nullptr) {
+    driver_->lead();
+  }
+  if (!was_driven) {
+    return;  // The service thread looks around anyway.
+  }
+  const bool is_left = driver_ == nullptr && !waiting_.empty();
   if (std::exchange(is_awaited_, false) || is_left) {
     core_.service->wake();
   }
@@ -89,7 +142,11 @@ void Committer::wake_service() {
 
 void Committer::deliver_here() {
   for (Answer& answer : take_answers()) {
-    answer.source.resolve(std::move(answer.outcome));
+    if (answer.turn != nullptr) {
+      answer.turn->answer(std::move(answer.outcome));
+    } else {
+      answer.source->resolve(std::move(answer.outcome));
+    }
   }
 }
 

@@ -13,7 +13,8 @@ PagerCore::PagerCore(const PagerOptions& chosen, const Geometry& worked_out)
       evictor(*this),
       filler(*this),
       dirty_start_bytes(worked_out.dirty_start_bytes),
-      dirty_max_bytes(worked_out.dirty_max_bytes) {}
+      dirty_max_bytes(worked_out.dirty_max_bytes),
+      updates([](void* core) noexcept { static_cast<PagerCore*>(core)->service->wake(); }, this) {}
 
 Result<std::shared_ptr<PagerCore>> PagerCore::make(const PagerOptions& options) {
   const Geometry geometry = QUIRE_TRY(Geometry::make(options));

@@ -15,6 +15,7 @@
 #include "quire/base/result.h"
 #include "quire/cache/credits.h"
 #include "quire/cache/slot_pool.h"
+#include "quire/journal/update.h"
 #include "quire/pager/internal/counters.h"
 #include "quire/pager/internal/evictor.h"
 #include "quire/pager/internal/filler.h"
@@ -60,7 +61,8 @@ class PagerCore {
   std::atomic<bool> is_write_back_failing{false};  // The last write failed ...
   std::atomic<int> write_back_errno{0};            // ... with this.
   std::atomic<std::uint32_t> areas{0};
-  Guardian guardian;  // Of areas whose stores survive a kill.
+  Guardian guardian;   // Of areas whose stores survive a kill.
+  UpdateGate updates;  // Of all atomic areas: what a cut of any of them must not come in between.
   std::unique_ptr<Service> service;
 
  private:

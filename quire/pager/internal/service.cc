@@ -215,7 +215,7 @@ void Service::end_poison() {
 
 void Service::be_inspected() {
   if (!read_ahead_->is_idle() || !write_back_->is_idle() || !flushes_.empty() ||
-      !committer_->is_idle()) {
+      !committer_->await_idle()) {
     return;
   }
   for (Inspection& inspection : inspections_) {

@@ -131,7 +131,7 @@ class Service {
   void await_work();
   void on_readable();
   void arm_await();
-  void enqueue(CommitRequest request);
+  [[nodiscard]] Ticket enqueue(CommitRequest request);
   void take_jobs();
   [[nodiscard]] bool keep_room();
   [[nodiscard]] bool write_back();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Service's half that takes jobs from the application's threads.
+#include <optional>
 #include <utility>
 
 #include "quire/pager/internal/area_commit.h"
@@ -67,27 +68,25 @@ CommitRequest request_of(std::span<AreaState* const> areas) {
 
 Result<void> Service::commit(std::span<AreaState* const> areas) {
   CommitRequest request = request_of(areas);
-  const Ticket ticket = request.source.ticket();
-  if (!committer_->run(request)) {
-    enqueue(std::move(request));
+  if (const std::optional<Result<void>> outcome = committer_->run(request)) {
+    return *outcome;
   }
-  return ticket.wait();
+  return enqueue(std::move(request)).wait();
 }
 
 Ticket Service::commit_async(std::span<AreaState* const> areas) {
-  CommitRequest request = request_of(areas);
-  Ticket ticket = request.source.ticket();
-  enqueue(std::move(request));
-  return ticket;
+  return enqueue(request_of(areas));
 }
 
-void Service::enqueue(CommitRequest request) {
+Ticket Service::enqueue(CommitRequest request) {
+  Ticket ticket = request.source.emplace().ticket();
   {
     const sys::BlockedSignals blocked;  // As in flush().
     const MutexLock lock(jobs_mutex_);
     new_commits_.push_back(std::move(request));
   }
   wake();
+  return ticket;
 }
 
 void Service::pass() {
