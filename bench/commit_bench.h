@@ -97,7 +97,7 @@ struct Product {
 // commit_bench_tracked.cc: for so many threads that commit.
 [[nodiscard]] Product tracked_pages(std::size_t threads);
 // commit_bench_pager.cc
-[[nodiscard]] Product paged_pages();
+[[nodiscard]] Product paged_pages(std::size_t threads);
 // commit_bench_quire.cc: all of those, and how a file of pages of zeros is made for them.
 [[nodiscard]] std::vector<Product> quire_products(std::size_t threads);
 void make_page_file(const std::string& path, std::uint64_t pages, std::uint64_t value_bytes);

@@ -4,14 +4,13 @@
 //
 // Its budget holds the file three times: it is what it costs that is measured here, as for who
 // keeps everything in memory; what a small budget costs is pager_bench's question.
-#include <cstring>
 #include <memory>
 #include <span>
 #include <string>
 
 #include "bench/commit_bench.h"
+#include "bench/commit_bench_updates.h"
 #include "quire/base/check.h"
-#include "quire/base/mutex.h"
 #include "quire/journal/journal_file.h"
 #include "quire/pager/pager.h"
 
@@ -35,6 +34,7 @@ class PagedMemory final : public FileMemory {
                   .value()) {}
 
   [[nodiscard]] std::span<std::byte> bytes() override { return area_.bytes(); }
+  [[nodiscard]] Update begin_update() { return area_.begin_update(); }
   // It knows itself what was changed.
   void commit(ByteRange /*changed*/) override { QUIRE_CHECK(area_.commit().has_value()); }
   void settle() override { QUIRE_CHECK(journal_->checkpoint().has_value()); }
@@ -63,70 +63,10 @@ class PagedMemory final : public FileMemory {
   WritablePagedArea area_;
 };
 
-// Each commit() is a transaction of its own: nobody stores while the cut of another one is taken.
-// Those that come meanwhile store one after the other and share the next one.
-class PagedPages final : public PageStore {
- public:
-  explicit PagedPages(const std::string& path) : memory_(path) {}
-
-  void commit(std::span<const PageValue> values) override {
-    const MutexLock lock(mutex_);
-    ++arriving_;
-    while (is_committing_) {
-      changed_.wait(mutex_);
-    }
-    store(values);
-    --arriving_;
-    changed_.notify_all();
-    const std::uint64_t own = ++stored_;
-    while (committed_ < own) {
-      if (is_committing_ || arriving_ > 0) {
-        changed_.wait(mutex_);
-      } else {
-        commit_all();
-      }
-    }
-  }
-  void settle() override { memory_.settle(); }
-  void begin_turn() override { memory_.begin_turn(); }
-  void read(std::uint64_t page, std::span<std::byte> into) override {
-    std::memcpy(into.data(), &memory_.bytes()[page * kPageBytes], into.size());
-  }
-  [[nodiscard]] nlohmann::json counters() const override { return memory_.counters(); }
-
- private:
-  void store(std::span<const PageValue> values) {
-    for (const PageValue& value : values) {
-      std::memcpy(&memory_.bytes()[value.page * kPageBytes], value.bytes.data(),
-                  value.bytes.size());
-    }
-  }
-  void commit_all() QUIRE_REQUIRES(mutex_) {
-    is_committing_ = true;
-    const std::uint64_t all = stored_;
-    mutex_.unlock();
-    memory_.commit({});
-    mutex_.lock();
-    committed_ = all;
-    is_committing_ = false;
-    changed_.notify_all();
-  }
-
-  PagedMemory memory_;
-  Mutex mutex_;
-  CondVar changed_;
-  std::uint64_t arriving_ QUIRE_GUARDED_BY(mutex_) = 0;  // With something to store.
-  std::uint64_t stored_ QUIRE_GUARDED_BY(mutex_) = 0;
-  std::uint64_t committed_ QUIRE_GUARDED_BY(mutex_) = 0;
-  bool is_committing_ QUIRE_GUARDED_BY(mutex_) = false;
-};
-
 }  // namespace
 
-Product paged_pages() {
-  return {.name = "pager", .make = make_page_file, .open = [](const std::string& path) {
-            return std::unique_ptr<PageStore>(std::make_unique<PagedPages>(path));
-          }};
+Product paged_pages(std::size_t threads) {
+  return {.name = "pager", .make = make_page_file, .open = opener_of<PagedMemory>(threads)};
 }
 
 MemoryProduct paged_memory() {

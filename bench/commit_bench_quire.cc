@@ -4,7 +4,7 @@
 namespace quire::bench {
 
 std::vector<Product> quire_products(std::size_t threads) {
-  return {journal_pages(), tracked_pages(threads), paged_pages()};
+  return {journal_pages(), tracked_pages(threads), paged_pages(threads)};
 }
 
 std::vector<MemoryProduct> quire_memories() {

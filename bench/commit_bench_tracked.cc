@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // quire's kernel mapping with tracked stores, as a keeper of pages and as memory of a file.
-#include <cstring>
 #include <memory>
 #include <span>
 #include <string>
-#include <utility>
 
 #include "bench/commit_bench.h"
+#include "bench/commit_bench_updates.h"
 #include "quire/base/check.h"
-#include "quire/base/mutex.h"
 #include "quire/tracked/tracked_mapping.h"
 
 namespace quire::bench {
@@ -21,6 +19,7 @@ class TrackedMemory final : public FileMemory {
       : mapping_(map(path, {.access = Access::kReadWrite, .commit = Commit::kAtomic}).value()) {}
 
   [[nodiscard]] std::span<std::byte> bytes() override { return mapping_.bytes(); }
+  [[nodiscard]] Update begin_update() { return mapping_.begin_update(); }
   // It knows itself what was changed.
   void commit(ByteRange /*changed*/) override { QUIRE_CHECK(mapping_.commit().has_value()); }
   void settle() override { QUIRE_CHECK(mapping_.checkpoint().has_value()); }
@@ -31,7 +30,6 @@ class TrackedMemory final : public FileMemory {
       static_cast<void>(first[at]);
     }
   }
-  [[nodiscard]] Ticket commit_async() { return mapping_.commit_async().value(); }
   [[nodiscard]] nlohmann::json counters() const {
     const TrackedStats stats = mapping_.stats();
     return {{"commits", stats.commits},
@@ -47,67 +45,10 @@ class TrackedMemory final : public FileMemory {
   TrackedMapping mapping_;
 };
 
-// What one thread does: stores, then commits.
-class TrackedPages : public PageStore {
- public:
-  explicit TrackedPages(const std::string& path) : memory_(path) {}
-
-  void commit(std::span<const PageValue> values) override {
-    store(values);
-    memory_.commit({0, memory_.bytes().size()});
-  }
-  void settle() final { memory_.settle(); }
-  void begin_turn() final { memory_.begin_turn(); }
-  void read(std::uint64_t page, std::span<std::byte> into) final {
-    std::memcpy(into.data(), &memory_.bytes()[page * kPageBytes], into.size());
-  }
-  [[nodiscard]] nlohmann::json counters() const final { return memory_.counters(); }
-
- protected:
-  void store(std::span<const PageValue> values) {
-    for (const PageValue& value : values) {
-      std::memcpy(&memory_.bytes()[value.page * kPageBytes], value.bytes.data(),
-                  value.bytes.size());
-    }
-  }
-  [[nodiscard]] Ticket commit_async() { return memory_.commit_async(); }
-
- private:
-  TrackedMemory memory_;
-};
-
-// What several do who each want a transaction of their own: while one stores and its pages are
-// taken, nobody else stores; then it waits while others do.
-class SharedTrackedPages final : public TrackedPages {
- public:
-  using TrackedPages::TrackedPages;
-
-  void commit(std::span<const PageValue> values) override {
-    const Ticket ticket = store_and_take(values);
-    QUIRE_CHECK(ticket.wait().has_value());
-  }
-
- private:
-  Ticket store_and_take(std::span<const PageValue> values) {
-    const MutexLock lock(mutex_);
-    store(values);
-    return commit_async();
-  }
-
-  Mutex mutex_;
-};
-
-template <typename Pages>
-std::unique_ptr<PageStore> open_pages(const std::string& path) {
-  return std::make_unique<Pages>(path);
-}
-
 }  // namespace
 
 Product tracked_pages(std::size_t threads) {
-  return {.name = "tracked",
-          .make = make_page_file,
-          .open = threads == 1 ? open_pages<TrackedPages> : open_pages<SharedTrackedPages>};
+  return {.name = "tracked", .make = make_page_file, .open = opener_of<TrackedMemory>(threads)};
 }
 
 MemoryProduct tracked_memory() {

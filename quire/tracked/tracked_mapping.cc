@@ -102,6 +102,11 @@ Result<void> TrackedMapping::require_open(const char* operation) const {
   return {};
 }
 
+Result<void> TrackedMapping::require_outside_updates(const char* operation) const {
+  QUIRE_TRY(require_open(operation));
+  return UpdateGate::require_outside(operation, path());
+}
+
 const std::string& TrackedMapping::path() const noexcept {
   static const std::string none;
   return state_ ? state_->path() : none;
@@ -120,13 +125,17 @@ Result<std::span<const std::byte>> TrackedMapping::bytes(ByteRange range) const 
   return std::span<const std::byte>(QUIRE_TRY(const_cast<TrackedMapping*>(this)->bytes(range)));
 }
 
+Update TrackedMapping::begin_update() noexcept {
+  return Update(state_ ? &state_->updates() : nullptr);
+}
+
 Result<CommitReceipt> TrackedMapping::commit() {
-  QUIRE_TRY(require_open("commit"));
+  QUIRE_TRY(require_outside_updates("commit"));
   return state_->commit();
 }
 
 Result<Ticket> TrackedMapping::commit_async() {
-  QUIRE_TRY(require_open("commit_async"));
+  QUIRE_TRY(require_outside_updates("commit_async"));
   return state_->commit_async();
 }
 
@@ -136,12 +145,12 @@ Result<void> TrackedMapping::flush(ByteRange range, Durability durability) {
     return fail(make_error(Errc::kUnsupported, "flush", path(), "half a commit does not exist",
                            "use commit_async()"));
   }
-  QUIRE_TRY(state_->commit());
+  QUIRE_TRY(commit());
   return {};
 }
 
 Result<void> TrackedMapping::rollback() {
-  QUIRE_TRY(require_open("rollback"));
+  QUIRE_TRY(require_outside_updates("rollback"));
   const Result<void> outcome = state_->rollback();
   look_again();
   return outcome;
@@ -158,7 +167,7 @@ Result<void> TrackedMapping::checkpoint() {
 }
 
 Result<void> TrackedMapping::resize(std::uint64_t size_bytes) {
-  QUIRE_TRY(require_open("resize"));
+  QUIRE_TRY(require_outside_updates("resize"));
   const Result<void> outcome = state_->resize(size_bytes);
   look_again();
   return outcome;
@@ -183,7 +192,7 @@ std::string TrackedMapping::explain() const {
 }
 
 Result<void> TrackedMapping::close() {
-  QUIRE_TRY(require_open("close"));
+  QUIRE_TRY(require_outside_updates("close"));
   const Result<void> outcome = state_->close();
   state_.reset();
   look_again();

@@ -25,10 +25,10 @@
 // (TrackedOptions::drop_past_bytes, rollback(), close()), and nothing bounds what is stored between
 // two commits. A commit larger than the journal's log is refused.
 //
-// Consistent cut: the caller makes it. Stores of other threads during commit() land in this commit
-// or in the next one, each for itself; they are never lost, but what belongs together may be torn
-// apart, also within a page. So let no thread store while commit() is under way, or until
-// commit_async() has returned.
+// Consistent cut: stores of other threads during commit() land in this commit or in the next one,
+// each for itself; they are never lost, but what belongs together may be torn apart, also within a
+// page. Stores inside of an Update are not: see begin_update(). Without it, let no thread store
+// while commit() is under way, or until commit_async() has returned.
 //
 // Life:   open --close() or destructor--> empty
 //   What is not committed when it ends is gone, as after a crash. The destructor waits for a commit
@@ -59,6 +59,7 @@
 #include "quire/base/ticket.h"
 #include "quire/base/units.h"
 #include "quire/journal/journal.h"
+#include "quire/journal/update.h"
 #include "quire/map/mapping.h"
 #include "quire/map/typed_view.h"
 #include "quire/tracked/tracked_options.h"
@@ -147,16 +148,21 @@ class TrackedMapping {
 
   // --- Commits -----------------------------------------------------------------------------------
 
+  // While it lives no commit takes its cut, and what is stored in it is in one commit, whole: see
+  // Update. A cut lasts as long as changed pages are copied; from kCopiedBytesMax on, and with
+  // drop_past_bytes, as long as the commit. REQUIRES: open.
+  [[nodiscard]] Update begin_update() noexcept;
+  static constexpr std::uint64_t kCopiedBytesMax = 4_MiB;
   // Every store that happened before the call is durable when it returns, all of them or none.
   // Of several threads' calls at once, those that wait share the next commit.
   // Errors: kLimit when the log is full, or too small for it: try again later, nothing is lost;
-  //         kClosed; what check() says. Blocks.
+  //         kFailed inside of an Update; kClosed; what check() says. Blocks, also for updates.
   Result<CommitReceipt> commit();
   // The changed pages are copied before it returns; writing and flushing go on in a thread of the
   // mapping, in the order of the calls; those that wait together share a record and a flush. After
   // one that failed, those behind it fail with it, and all their stores belong to the next commit.
-  // Blocks when kAsyncCommitsMax are waiting. Errors: as commit()'s, what is known at once; the
-  // rest by the ticket. kCancelled: see Life.
+  // Blocks for updates, and when kAsyncCommitsMax are waiting. Errors: as commit()'s, what is known
+  // at once; the rest by the ticket. kCancelled: see Life.
   [[nodiscard]] Result<Ticket> commit_async();
   static constexpr std::size_t kAsyncCommitsMax = 16;
   // A commit of everything, whatever the range. Errors: kUnsupported for Durability::kStarted:
@@ -199,6 +205,7 @@ class TrackedMapping {
   // What the state says, where the view may have changed.
   void look_again() noexcept;
   [[nodiscard]] Result<void> require_open(const char* operation) const;
+  [[nodiscard]] Result<void> require_outside_updates(const char* operation) const;
 
   std::unique_ptr<internal::TrackedState> state_;  // Null: empty.
   std::byte* first_ = nullptr;

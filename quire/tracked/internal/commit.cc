@@ -32,6 +32,26 @@ std::uint64_t total_bytes(const std::vector<ByteRange>& runs) {
 
 }  // namespace
 
+class TrackedState::CutPoint {
+ public:
+  explicit CutPoint(UpdateGate& gate) noexcept : gate_(&gate) {
+    gate_->begin_shut();
+    gate_->await_empty();
+  }
+  ~CutPoint() { end(); }
+  CutPoint(const CutPoint&) = delete;
+  CutPoint& operator=(const CutPoint&) = delete;
+
+  void end() noexcept {
+    if (gate_ != nullptr) {
+      std::exchange(gate_, nullptr)->open();
+    }
+  }
+
+ private:
+  UpdateGate* gate_;
+};
+
 Result<void> TrackedState::require_owner(const char* operation) const {
   if (sys::process_id() != process_id_) {
     return fail(error_on(Errc::kUnsupported, operation,
@@ -54,12 +74,17 @@ Result<void> TrackedState::require_usable(const char* operation) const {
 
 // Runs of OS pages become runs of the journal's, inside of the view.
 Result<TrackedState::Job> TrackedState::make_job(Pages pages) {
-  ++takes_begun_;
+  Job job;
+  {
+    const MutexLock lock(mutex_);
+    job.take = ++takes_begun_;
+    job.arrivals = std::exchange(arrivals_, 0);
+  }
   std::vector<ByteRange> changes =
       QUIRE_TRY(tracker_->take_changes(round_up(size_bytes_, os_page_)));
   const PageSize unit(journal_->page_bytes());
   const std::uint64_t end_max = round_up(size_bytes_, unit);
-  Job job{.size_bytes = size_bytes_};
+  job.size_bytes = size_bytes_;
   {
     const MutexLock lock(mutex_);
     for (const ByteRange& run : merge_runs(changes, owed_)) {
@@ -81,7 +106,10 @@ Result<TrackedState::Job> TrackedState::make_job(Pages pages) {
     settle(job, false);
     return fail(fits.error());
   }
-  pages == Pages::kCopied ? copy_pages(job) : name_pages(job);
+  // Copied, they are safe from the next updates; so many that the copies would be dear are not.
+  const bool is_for_updates = has_updates_.load() && drop_past_bytes_ == kToEnd &&
+                              total_bytes(job.runs) <= TrackedMapping::kCopiedBytesMax;
+  pages == Pages::kCopied || is_for_updates ? copy_pages(job) : name_pages(job);
   return job;
 }
 
@@ -179,34 +207,71 @@ void TrackedState::owe(const Job& job) {
   cut_bytes_ = std::min(cut_bytes_, job.cut_bytes);
 }
 
-// Whoever waits for the operation meanwhile finds that the next take had his stores, too. Adding
-// nothing, and not loading, since his stores must come before it.
+// Whoever waits for another one's commit finds that the next take had his stores, too.
 Result<CommitReceipt> TrackedState::commit() {
-  const std::uint64_t takes_before = takes_begun_.fetch_add(0);
+  QUIRE_TRY(require_owner("commit"));
+  {
+    const MutexLock lock(mutex_);
+    const std::uint64_t takes_before = takes_begun_;
+    ++arrivals_;
+    while (has_leader_ && last_take_ <= takes_before) {
+      changed_.wait(mutex_);
+    }
+    if (last_take_ > takes_before) {
+      ++stats_.shared_commits;
+      return last_receipt_;
+    }
+    has_leader_ = true;
+  }
+  Result<CommitReceipt> receipt = lead();
+  const MutexLock lock(mutex_);
+  has_leader_ = false;
+  changed_.notify_all();
+  return receipt;
+}
+
+Result<CommitReceipt> TrackedState::lead() {
   const MutexLock operation(operation_);
   QUIRE_TRY(require_usable("commit"));
-  if (last_take_ > takes_before) {
-    const MutexLock lock(mutex_);
-    ++stats_.shared_commits;
-    return last_receipt_;
-  }
   await_idle();
-  const Job job = QUIRE_TRY(make_job(Pages::kNamed));
-  const std::uint64_t take = takes_begun_.load();
+  await_company();
+  return commit_here();
+}
+
+void TrackedState::await_company() {
+  const MutexLock lock(mutex_);
+  for (const auto since = Company::Clock::now(); company_.is_expected(arrivals_, since);) {
+    mutex_.unlock();
+    std::this_thread::yield();
+    mutex_.lock();
+  }
+}
+
+Result<CommitReceipt> TrackedState::commit_here() {
+  CutPoint cut(updates_);
+  const auto begun = Company::Clock::now();
+  Job job = QUIRE_TRY(make_job(Pages::kNamed));
+  if (job.memory == ImageMemory::kStill) {
+    cut.end();
+  }
   const Result<std::uint64_t> number = write(job);
+  const std::uint64_t written_bytes = total_bytes(job.runs);
+  CommitReceipt receipt;
   {
     const MutexLock lock(mutex_);
     settle(job, number.has_value());
+    keep_copies(job);
+    if (!number) {
+      return fail(number.error());
+    }
+    company_.note(job.arrivals, Company::Clock::now() - begun);
+    last_take_ = job.take;
+    receipt = {.number = *number, .pages = written_bytes / journal_->page_bytes()};
+    last_receipt_ = receipt;
   }
-  if (!number) {
-    return fail(number.error());
-  }
-  const std::uint64_t written_bytes = total_bytes(job.runs);
-  last_take_ = take;
-  last_receipt_ = {.number = *number, .pages = written_bytes / journal_->page_bytes()};
   undropped_bytes_ += written_bytes;
   drop_if_due();
-  return last_receipt_;
+  return receipt;
 }
 
 Result<Ticket> TrackedState::commit_async() {
@@ -231,7 +296,9 @@ Result<Ticket> TrackedState::commit_async() {
       }
       failures = failures_;
     }
+    CutPoint cut(updates_);
     Job job = QUIRE_TRY(make_job(Pages::kCopied));
+    cut.end();
     job.source = source;
     const MutexLock lock(mutex_);
     if (failures_ == failures) {
@@ -311,11 +378,15 @@ TrackedState::Job TrackedState::join(std::size_t count) const {
 void TrackedState::finish_first(const Result<void>& outcome) {
   Job& job = queue_.front();
   settle(job, outcome.has_value());
+  keep_copies(job);
+  job.source->resolve(outcome);
+  queue_.pop_front();
+}
+
+void TrackedState::keep_copies(Job& job) {
   if (job.copies && job.copies->size_bytes() <= kKeptBufferBytes) {
     buffer_ = std::move(job.copies);
   }
-  job.source->resolve(outcome);
-  queue_.pop_front();
 }
 
 // The commit itself is durable, so what keeps this from happening is only counted.

@@ -31,9 +31,11 @@
 #include <thread>
 #include <vector>
 
+#include "quire/base/company.h"
 #include "quire/base/mutex.h"
 #include "quire/io/records.h"
 #include "quire/journal/journal.h"
+#include "quire/journal/update.h"
 #include "quire/map/address_space.h"
 #include "quire/sys/descriptor.h"
 #include "quire/tracked/internal/change_tracker.h"
@@ -49,6 +51,11 @@ class TrackedState {
   TrackedState(const TrackedState&) = delete;
   TrackedState& operator=(const TrackedState&) = delete;
 
+  // From the first call on commits take a cut of their own, see CutPoint.
+  [[nodiscard]] UpdateGate& updates() noexcept {
+    has_updates_.store(true, std::memory_order_relaxed);
+    return updates_;
+  }
   Result<CommitReceipt> commit();
   Result<Ticket> commit_async();
   Result<void> checkpoint() { return journal_->checkpoint(); }
@@ -69,11 +76,15 @@ class TrackedState {
  private:
   // Where a Job's images are: copies, which later stores do not reach, or the view itself.
   enum class Pages : std::uint8_t { kCopied, kNamed };
+  // While it lives, and its gate is not opened before, no Update is under way.
+  class CutPoint;
   struct Job {
     std::vector<ByteRange> runs{};  // Whole pages of the journal, in order.
     std::optional<RecordBuffer> copies{};
     std::vector<PageImages> images{};
     ImageMemory memory = ImageMemory::kStill;
+    std::uint64_t take = 0;    // Its number.
+    std::size_t arrivals = 0;  // Who waits for it in commit(), at least.
     std::uint64_t size_bytes = 0;
     std::uint64_t cut_bytes = 0;  // The least size since the commit before; <= size_bytes.
     bool has_resize = false;
@@ -106,12 +117,17 @@ class TrackedState {
   // Its pages, and its resize, belong to the next one.
   void owe(const Job& job) QUIRE_REQUIRES(mutex_);
   void await_idle() QUIRE_REQUIRES(operation_);
+  // A commit() for all who have arrived.
+  [[nodiscard]] Result<CommitReceipt> lead();
+  void await_company();
+  [[nodiscard]] Result<CommitReceipt> commit_here() QUIRE_REQUIRES(operation_);
   // Gives private copies back where they have become too many.
   void drop_if_due() QUIRE_REQUIRES(operation_);
   Result<void> drop() QUIRE_REQUIRES(operation_);
   void run_thread();
   [[nodiscard]] std::size_t count_joined() const QUIRE_REQUIRES(mutex_);
   [[nodiscard]] Job join(std::size_t count) const QUIRE_REQUIRES(mutex_);
+  void keep_copies(Job& job) QUIRE_REQUIRES(mutex_);
   void finish_first(const Result<void>& outcome) QUIRE_REQUIRES(mutex_);
 
   // --- The view (view.cc) -----------------------------------------------------------------------
@@ -137,17 +153,17 @@ class TrackedState {
   std::optional<ChangeTracker> tracker_;
   std::string atomic_writes_;  // Of the device, for explain().
 
+  UpdateGate updates_;  // Shut by who has operation_.
+  std::atomic<bool> has_updates_{false};
+
   // One operation at a time. These belong to it:
   mutable Mutex operation_;
   std::uint64_t size_bytes_ = 0;
   std::uint64_t file_pages_bytes_ = 0;
-  std::uint64_t undropped_bytes_ = 0;          // Committed since private copies were given back.
-  std::uint64_t last_take_ = 0;                // Whose commit() has succeeded, with ...
-  CommitReceipt last_receipt_;                 // ... this.
-  std::atomic<std::uint64_t> takes_begun_{0};  // Read by who waits for the operation.
+  std::uint64_t undropped_bytes_ = 0;  // Committed since private copies were given back.
 
   mutable Mutex mutex_;
-  CondVar changed_;                                 // Of the queue.
+  CondVar changed_;                                 // The queue; the end of a commit().
   std::deque<Job> queue_ QUIRE_GUARDED_BY(mutex_);  // The first one is being written.
   std::vector<ByteRange> owed_ QUIRE_GUARDED_BY(mutex_);
   std::uint64_t base_bytes_ QUIRE_GUARDED_BY(mutex_) = 0;       // Size as of the last Job made.
@@ -155,6 +171,12 @@ class TrackedState {
   std::uint64_t cut_bytes_ QUIRE_GUARDED_BY(mutex_) = 0;  // The least size since the last Job.
   std::uint64_t failures_ QUIRE_GUARDED_BY(mutex_) = 0;   // Of Jobs.
   std::optional<RecordBuffer> buffer_ QUIRE_GUARDED_BY(mutex_);  // Of a Job, kept for the next one.
+  std::uint64_t takes_begun_ QUIRE_GUARDED_BY(mutex_) = 0;
+  std::uint64_t last_take_ QUIRE_GUARDED_BY(mutex_) = 0;  // Whose commit() has succeeded, with ...
+  CommitReceipt last_receipt_ QUIRE_GUARDED_BY(mutex_);   // ... this.
+  bool has_leader_ QUIRE_GUARDED_BY(mutex_) = false;      // Somebody is in lead().
+  std::size_t arrivals_ QUIRE_GUARDED_BY(mutex_) = 0;     // In commit(), since its last take.
+  Company company_ QUIRE_GUARDED_BY(mutex_);
   bool is_stopping_ QUIRE_GUARDED_BY(mutex_) = false;
   std::optional<Error> torn_ QUIRE_GUARDED_BY(mutex_);  // A rollback that went half-way.
   TrackedStats stats_ QUIRE_GUARDED_BY(mutex_);
