@@ -103,6 +103,12 @@ def wait_until_full(pipe):
     wait_until(lambda: bytes_waiting(pipe) > PIPE_BYTES - 4096, "the pipe is full")
 
 
+def waits_in(pid, function):
+    """Whether the kernel has it wait in this function of its own."""
+    with open(f"/proc/{pid}/wchan", encoding="ascii") as file:
+        return function in file.read()
+
+
 def resident_pages(path):
     """The witness: mincore(2) on a mapping of our own, one bool per page."""
     with open(path, "rb") as file:

@@ -13,7 +13,7 @@ import struct
 import termios
 
 from command import (DEADLINE_S, MIB, CommandTest, environment, main, run, start, wait_until,
-                     wait_until_full)
+                     wait_until_full, waits_in)
 
 FILES = 3000
 
@@ -133,11 +133,6 @@ class StopTest(CommandTest):
         self.assertEqual(process.wait(DEADLINE_S), -signal.SIGINT)
         process.stdout.close()
         process.stderr.close()
-
-
-def waits_in(pid, function):
-    with open(f"/proc/{pid}/wchan", encoding="ascii") as file:
-        return function in file.read()
 
 
 def catches(pid, signal_number):
