@@ -64,20 +64,17 @@ class ArgumentsTest(unittest.TestCase):
                         self.assert_refused(program, name, value, wrong[kind][1], "--help")
 
     def test_a_name_that_is_none_is_refused_with_those_that_are(self):
-        seen = set()
         for program in PROGRAMS:
             for name, _ in self.options(program):
                 if name == "case":
                     listed = [line.split()[0]
                               for line in run(program, "--list").stdout.splitlines()]
-                    seen.add((name, len(listed) > 3))
+                    self.assertGreater(len(listed), 3)
                     for wrong in ("", "typo", listed[0] + "x", listed[0].upper()):
                         self.assert_refused(program, name, wrong, ", ".join(listed), "--help")
                 if name == "only":
-                    seen.add((name, True))
                     for wrong in ("", "typo"):
                         self.assert_refused(program, name, wrong, "sync, locks, rings", "--help")
-        self.assertLessEqual(seen, {("case", True), ("only", True)})
 
     # Sides are known when their cases have run.
     def test_a_side_that_no_case_has_is_refused(self):

@@ -123,9 +123,9 @@ void print_report(Session& session, const std::string& path, const JournalReport
 }
 
 // The progress line of what is done to a journal, in one or more passes, and what ends it.
-class Progress {
+class JournalProgressLine {
  public:
-  Progress(Session& session, std::string label)
+  JournalProgressLine(Session& session, std::string label)
       : session_(session), line_(session, std::move(label)) {}
 
   // For the next pass.
@@ -165,7 +165,7 @@ ExitCode give_up(Session& session, const Error& error, const char* what_is_left)
 }
 
 Result<JournalReport> inspect(Session& session, const std::string& path, JournalCheck check) {
-  Progress progress(session, "journal");
+  JournalProgressLine progress(session, "journal");
   return inspect_journal(path, check, progress.watch());
 }
 
@@ -206,7 +206,7 @@ struct Recovered {
 };
 
 Result<Recovered> recover(Session& session, const std::string& path, const std::string& journal) {
-  Progress progress(session, "recover");
+  JournalProgressLine progress(session, "recover");
   const JournalReport report =
       QUIRE_TRY(inspect_journal(journal, JournalCheck::kHeaders, progress.watch()));
   std::vector<std::string> paths = files_of(report, path, journal);
