@@ -2,17 +2,22 @@
 #include "bench/bench.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/resource.h>
 #include <sys/statfs.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdlib>
 #include <ctime>
+#include <filesystem>
 #include <fstream>
 #include <functional>
+#include <optional>
+#include <set>
 #include <span>
 #include <thread>
 #include <utility>
@@ -64,6 +69,14 @@ bool is_within_goals(const nlohmann::json& part) {
     }
   }
   return true;
+}
+
+// Nothing: something else, or more than 64 bits.
+std::optional<std::uint64_t> whole_number(const std::string& text) {
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const bool is_number = error == std::errc() && end == text.data() + text.size();
+  return is_number ? std::optional(number) : std::nullopt;
 }
 
 }  // namespace
@@ -221,17 +234,21 @@ nlohmann::json machine_facts(const std::string& path) {
 }
 
 Arguments::Arguments(int argc, char** argv, std::vector<Option> options)
-    : options_(std::move(options)), texts_(argv + 1, argv + argc) {
+    : program_(argv[0]), options_(std::move(options)), texts_(argv + 1, argv + argc) {
   options_.push_back({"json", "one document instead of text"});
   options_.push_back({"help", "this text"});
   for (const std::string& text : texts_) {
-    if (!is_option(text)) {
-      fmt::print(stderr, "{}: there is no {}; see --help\n", argv[0], text);
+    const Option* const option = option_of(text);
+    if (option == nullptr) {
+      fmt::print(stderr, "{}: there is no {}; see --help\n", program_, text);
       std::exit(2);
+    }
+    if (option->has_value()) {
+      check_value(*option, text.substr(text.find('=') + 1));
     }
   }
   if (has("help")) {
-    fmt::print("{} [OPTION]...\n", argv[0]);
+    fmt::print("{} [OPTION]...\n", program_);
     for (const Option& option : options_) {
       fmt::print("  --{:<22} {}\n", option.form, option.text);
     }
@@ -239,11 +256,39 @@ Arguments::Arguments(int argc, char** argv, std::vector<Option> options)
   }
 }
 
-bool Arguments::is_option(const std::string& text) const {
-  return std::ranges::any_of(options_, [&](const Option& option) {
+const Option* Arguments::option_of(const std::string& text) const {
+  const auto found = std::ranges::find_if(options_, [&](const Option& option) {
     const std::string given = "--" + std::string(option.name());
     return option.has_value() ? text.starts_with(given + "=") : text == given;
   });
+  return found == options_.end() ? nullptr : &*found;
+}
+
+void Arguments::check_value(const Option& option, const std::string& value) const {
+  const std::string name(option.name());
+  if (option.kind() == "N") {
+    const std::optional<std::uint64_t> number = whole_number(value);
+    if (!number || *number < option.minimum || *number > kNumberMax) {
+      refuse(name, value,
+             fmt::format("it takes whole numbers, {} to {}", option.minimum, kNumberMax));
+    }
+  } else if (option.kind() == "D") {
+    std::error_code ignored;  // Then it is none that can be used.
+    if (!std::filesystem::is_directory(value, ignored)) {
+      refuse(name, value, "it takes a directory that is there");
+    }
+  } else if (option.names != nullptr) {
+    const std::vector<std::string> names = option.names();
+    if (std::ranges::find(names, value) == names.end()) {
+      refuse(name, value, fmt::format("it takes {}", fmt::join(names, ", ")));
+    }
+  }
+}
+
+void Arguments::refuse(const std::string& name, const std::string& value,
+                       const std::string& why) const {
+  fmt::print(stderr, "{}: --{}={}: {}; see --help\n", program_, name, value, why);
+  std::exit(2);
 }
 
 // So that --help tells all of them.
@@ -270,7 +315,22 @@ std::string Arguments::text(const std::string& name, const std::string& otherwis
 }
 
 std::uint64_t Arguments::number(const std::string& name, std::uint64_t otherwise) const {
-  return std::strtoull(text(name, std::to_string(otherwise)).c_str(), nullptr, 0);
+  const std::string given = text(name, "");
+  return given.empty() ? otherwise : whole_number(given).value();
+}
+
+void check_side(const Arguments& arguments, nlohmann::json& cases) {
+  std::set<std::string> names;
+  for (nlohmann::json& one : cases) {
+    for (const nlohmann::json& name : one.value("side_names", nlohmann::json::array())) {
+      names.insert(name.get<std::string>());
+    }
+    one.erase("side_names");
+  }
+  const std::string wanted = arguments.text("side", "");
+  if (!wanted.empty() && !names.contains(wanted)) {
+    arguments.refuse("side", wanted, fmt::format("there are {}", fmt::join(names, ", ")));
+  }
 }
 
 int finish(const Arguments& arguments, const nlohmann::json& report,

@@ -99,6 +99,14 @@ void print_figure(const std::string& label, const nlohmann::json& figure);
 // The "cases" of a report: of each a heading, its "sides" by name, its "figures".
 void print_cases(const nlohmann::json& report, std::string (*heading)(const nlohmann::json& one),
                  void (*print_side)(const std::string& name, const nlohmann::json& side));
+template <typename Cases>
+[[nodiscard]] std::vector<std::string> names_of(const Cases& cases) {
+  std::vector<std::string> names;
+  for (const auto& one : cases) {
+    names.emplace_back(one.name);
+  }
+  return names;
+}
 // For --list: "name  what it is about".
 template <typename Cases>
 void list_cases(const Cases& cases) {
@@ -122,25 +130,34 @@ void check_cold(const Residency& found);
 // Processor, number of them, memory, kernel; the file system of `path`, if one is given.
 [[nodiscard]] nlohmann::json machine_facts(const std::string& path = {});
 
-// What a benchmark lets one choose.
+// What a benchmark lets one choose. The letters behind the '=' say what is taken: N, a whole
+// number; D, a directory that is there; everything else, a name.
 struct Option {
   std::string_view form;  // "smoke", given as --smoke; "rounds=N", given as --rounds=7.
   std::string_view text;
+  std::uint64_t minimum = 1;                      // Of a number.
+  std::vector<std::string> (*names)() = nullptr;  // All that are taken; null: not known before.
 
   [[nodiscard]] constexpr std::string_view name() const { return form.substr(0, form.find('=')); }
   [[nodiscard]] constexpr bool has_value() const { return name() != form; }
+  [[nodiscard]] constexpr std::string_view kind() const { return form.substr(form.find('=') + 1); }
 };
+// No benchmark can do with more, and no unit makes it too much for 64 bits.
+inline constexpr std::uint64_t kNumberMax = 1'000'000'000;
 inline constexpr Option kDirectory{"dir=D",
                                    "where files are made, if not in the working directory"};
 inline constexpr Option kRounds{"rounds=N", "how many rounds count"};
-// Of those that have cases.
-inline constexpr Option kCase{"case=NAME", "this case alone"};
+// Of those that have cases, whose names this gives.
+[[nodiscard]] constexpr Option case_option(std::vector<std::string> (*names)()) {
+  return {.form = "case=NAME", .text = "this case alone", .names = names};
+}
 inline constexpr Option kSide{"side=NAME", "this side alone, for a profiler: no figures"};
 inline constexpr Option kList{"list", "the cases, and what each is about"};
 inline constexpr Option kSeconds{"seconds=N", "of each run"};
 
 // The options of the benchmark, and --json and --help, which all have. The constructor ends the
-// program: after --help, which prints them, with 0; for anything that is none of them with 2.
+// program: after --help, which prints them, with 0; with 2 for anything that is none of them, and
+// for a value that cannot be.
 class Arguments {
  public:
   Arguments(int argc, char** argv, std::vector<Option> options);
@@ -148,14 +165,24 @@ class Arguments {
   [[nodiscard]] bool has(const std::string& flag) const;
   [[nodiscard]] std::uint64_t number(const std::string& name, std::uint64_t otherwise) const;
   [[nodiscard]] std::string text(const std::string& name, const std::string& otherwise) const;
+  // Ends the program with 2, for a value that cannot be beside others: `why`, what can.
+  [[noreturn]] void refuse(const std::string& name, const std::string& value,
+                           const std::string& why) const;
 
  private:
-  [[nodiscard]] bool is_option(const std::string& text) const;
+  // Whose text this is; null: nobody's.
+  [[nodiscard]] const Option* option_of(const std::string& text) const;
+  void check_value(const Option& option, const std::string& value) const;
   void check_option(std::string_view name, bool has_value) const;
 
+  std::string program_;
   std::vector<Option> options_;
   std::vector<std::string> texts_;
 };
+
+// Ends the program with 2 when --side is given and none of the "cases" of a report has it, and
+// takes the "side_names" of each out of it, which are there for this.
+void check_side(const Arguments& arguments, nlohmann::json& cases);
 
 // The end of main(): prints the report, as one document with --json, otherwise by `print_text` with
 // a line on the machine. Returns 1 when a "within_goal" anywhere in it is false, otherwise 0.

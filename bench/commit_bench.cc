@@ -21,7 +21,6 @@
 #include <vector>
 
 #include "bench/commit_bench.h"
-#include "quire/base/check.h"
 
 namespace quire::bench {
 namespace {
@@ -50,10 +49,6 @@ CommitSetting setting_of(const Arguments& arguments) {
   if (const std::uint64_t mib = arguments.number("recovery-memory-mib", 0); mib > 0) {
     setting.recovery_memory_bytes = mib * 1_MiB;
   }
-  // Else threads get in each other's way for pages, or there is nothing to measure.
-  QUIRE_CHECK_GE(setting.data_bytes, 8_MiB);
-  QUIRE_CHECK_GE(setting.large_bytes, 1_MiB);
-  QUIRE_CHECK_GE(setting.recovery_bytes, 1_MiB);
   return setting;
 }
 
@@ -72,14 +67,15 @@ nlohmann::json run(const Arguments& arguments) {
       cases.push_back(std::move(found));
     }
   }
-  nlohmann::json report{{"benchmark", "commit"},
-                        {"data_bytes", setting.data_bytes},
-                        {"large_bytes", setting.large_bytes},
-                        {"recovery_bytes", setting.recovery_bytes},
-                        {"cases", cases},
-                        {"machine", machine_facts(setting.race.directory)}};
+  nlohmann::json machine = machine_facts(setting.race.directory);
   std::filesystem::remove_all(setting.race.directory);
-  return report;
+  check_side(arguments, cases);
+  return {{"benchmark", "commit"},
+          {"data_bytes", setting.data_bytes},
+          {"large_bytes", setting.large_bytes},
+          {"recovery_bytes", setting.recovery_bytes},
+          {"cases", cases},
+          {"machine", std::move(machine)}};
 }
 
 // "rate 1234 (spread 2.0 %)", when there is such a number.
@@ -119,13 +115,14 @@ void print_text(const nlohmann::json& report) {
 int main(int argc, char** argv) {
   const quire::bench::Arguments arguments(
       argc, argv,
-      {quire::bench::kCase,
+      {quire::bench::case_option([] { return quire::bench::names_of(quire::bench::all_cases()); }),
        quire::bench::kSide,
        quire::bench::kList,
        quire::bench::kDirectory,
        quire::bench::kRounds,
        quire::bench::kSeconds,
-       {"data-mib=N", "data that transactions change"},
+       // Else threads get in each other's way for pages.
+       {"data-mib=N", "data that transactions change", 8},
        {"large-mib=N", "data of large transactions"},
        {"recovery-mib=N", "what the log to recover from holds"},
        {"recovery-memory-mib=N", "what recovery may take"},

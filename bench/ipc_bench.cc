@@ -55,9 +55,11 @@ int run(const Arguments& arguments) {
 }  // namespace quire::bench
 
 int main(int argc, char** argv) {
-  return quire::bench::run(
-      quire::bench::Arguments(argc, argv,
-                              {{"only=PART", "sync, locks or rings"},
-                               quire::bench::kRounds,
-                               {"smoke", "a moment of everything; goals do not count"}}));
+  return quire::bench::run(quire::bench::Arguments(
+      argc, argv,
+      {{.form = "only=PART",
+        .text = "sync, locks or rings",
+        .names = [] { return quire::bench::names_of(quire::bench::kParts); }},
+       quire::bench::kRounds,
+       {"smoke", "a moment of everything; goals do not count"}}));
 }

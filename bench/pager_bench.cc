@@ -22,6 +22,11 @@
 namespace quire::bench {
 namespace {
 
+// Else there is nothing left for the Pager, ...
+constexpr std::uint64_t kLimitMibMin = 2 * kProcessBytes / 1_MiB;
+// ... or nothing to evict for a case that needs that: a file has so many times the limit.
+constexpr std::uint64_t kFileTimesMin = 8;
+
 std::vector<Case> all_cases() {
   std::vector<Case> cases;
   for (const auto& some : {load_cases(), pattern_cases(), store_cases(), memory_cases()}) {
@@ -37,9 +42,10 @@ Setting setting_of(const Arguments& arguments) {
                         .rounds = arguments.number("rounds", 5),
                         .seconds = static_cast<double>(arguments.number("seconds", 2)),
                         .only_side = arguments.text("side", "")};
-  // Else there is nothing left for the Pager, or nothing to evict for a case that needs that.
-  QUIRE_CHECK_GE(setting.limit_bytes, 2 * kProcessBytes);
-  QUIRE_CHECK_GE(setting.file_bytes, 8 * setting.limit_bytes);
+  if (setting.file_bytes < kFileTimesMin * setting.limit_bytes) {
+    arguments.refuse("file-mib", std::to_string(setting.file_bytes / 1_MiB),
+                     fmt::format("it is {} times --memory-mib, or more", kFileTimesMin));
+  }
   return setting;
 }
 
@@ -57,6 +63,7 @@ nlohmann::json run(const Arguments& arguments) {
     }
   }
   QUIRE_CHECK(sys::unlink_path(setting.file().c_str()).has_value());
+  check_side(arguments, cases);
   return {{"benchmark", "pager"},
           {"file_bytes", setting.file_bytes},
           {"process_bytes", kProcessBytes},
@@ -101,15 +108,16 @@ void print_text(const nlohmann::json& report) {
 }  // namespace quire::bench
 
 int main(int argc, char** argv) {
-  const quire::bench::Arguments arguments(argc, argv,
-                                          {quire::bench::kCase,
-                                           quire::bench::kSide,
-                                           quire::bench::kList,
-                                           quire::bench::kDirectory,
-                                           quire::bench::kRounds,
-                                           {"memory-mib=N", "limit of both sides"},
-                                           {"file-mib=N", "length of the file"},
-                                           quire::bench::kSeconds});
+  const quire::bench::Arguments arguments(
+      argc, argv,
+      {quire::bench::case_option([] { return quire::bench::names_of(quire::bench::all_cases()); }),
+       quire::bench::kSide,
+       quire::bench::kList,
+       quire::bench::kDirectory,
+       quire::bench::kRounds,
+       {"memory-mib=N", "limit of both sides", quire::bench::kLimitMibMin},
+       {"file-mib=N", "length of the file"},
+       quire::bench::kSeconds});
   if (arguments.has("list")) {
     quire::bench::list_cases(quire::bench::all_cases());
     return 0;

@@ -238,6 +238,7 @@ nlohmann::json race(const Setting& setting, const std::vector<Side>& sides,
              [&](Runner* runner, bool counts) { run_once(setting, start, *runner, counts); });
   nlohmann::json report{{"limit_bytes", setting.limit_bytes},
                         {"sides", nlohmann::json::object()},
+                        {"side_names", names_of(sides)},
                         {"figures", nlohmann::json::array()}};
   for (const Runner& runner : runners) {
     report["sides"][runner.side->name] = runner.to_json();

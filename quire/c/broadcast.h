@@ -72,7 +72,7 @@ typedef struct quire_broadcast_news {
 } quire_broadcast_news;
 
 // Copies the next record; `news` may be NULL. Errors: -ETIMEDOUT; -EAGAIN when the writer went
-// round again each time that it was tried.
+// round again each time that it was tried; CORRUPT, for good.
 QUIRE_API quire_code quire_broadcast_reader_read(quire_broadcast_reader* reader, void* record,
                                                  size_t length_bytes, uint32_t timeout_ms,
                                                  quire_broadcast_news* news,
@@ -111,7 +111,7 @@ QUIRE_API quire_code quire_blackboard_reader_open(const quire_segment* segment, 
 QUIRE_API quire_code quire_blackboard_reader_read(quire_blackboard_reader* reader, void* value,
                                                   size_t length_bytes, uint64_t* version,
                                                   quire_error* error) QUIRE_NOEXCEPT;
-// Until there is a later value than the one that was read. Errors: -ETIMEDOUT.
+// Until there is a later value than the one that was read. Errors: -ETIMEDOUT; CORRUPT.
 QUIRE_API quire_code quire_blackboard_reader_wait(quire_blackboard_reader* reader,
                                                   uint32_t timeout_ms,
                                                   quire_error* error) QUIRE_NOEXCEPT;

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "quire/testing/c_segment.h"
 #include "quire/testing/c_test.h"
@@ -232,6 +233,61 @@ static void the_latest_value_is_there_whole_and_never_an_older_one(void) {
   quire_segment_free(segment);
 }
 
+// --- Damage --------------------------------------------------------------------------------------
+
+// The sequence in front of a record becomes one that no writer makes.
+static void damage_slot_of(const quire_segment* segment, uint64_t number) {
+  const struct c_note note = note_of(number);
+  const uint64_t nonsense = UINT64_C(0x1234567812345679);
+  const size_t size_bytes = quire_segment_size(segment);
+  char* const bytes = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+                           quire_segment_descriptor(segment), 0);
+  C_EXPECT(bytes != MAP_FAILED);
+  size_t damaged = 0;
+  for (size_t at = sizeof nonsense; at + sizeof note <= size_bytes; at += sizeof nonsense) {
+    if (memcmp(bytes + at, &note, sizeof note) == 0) {
+      memcpy(bytes + at - sizeof nonsense, &nonsense, sizeof nonsense);
+      ++damaged;
+    }
+  }
+  C_EXPECT_EQ(1, damaged);
+  munmap(bytes, size_bytes);
+}
+
+// Of the last four records, the first stands where the next one will: who waits for that is told.
+static void whoever_waits_for_a_damaged_place_is_told(void) {
+  quire_segment* segment = open_segment();
+  quire_broadcast_writer* writer = open_news_writer(segment);
+  quire_blackboard_writer* board = NULL;
+  quire_blackboard_reader* view = open_board_reader(segment);
+  struct c_note note;
+  const void* record = NULL;
+  uint64_t version = 0;
+  C_EXPECT_OK(quire_blackboard_writer_open(segment, "board", &board, c_error()));
+  for (uint64_t number = 1; number <= 6; ++number) {
+    publish(writer, number);
+    note = note_of(100 + number);
+    C_EXPECT_OK(quire_blackboard_writer_write(board, &note, sizeof note, c_error()));
+  }
+  quire_broadcast_reader* reader = open_news_reader(segment, QUIRE_FROM_NEWEST);
+  damage_slot_of(segment, 3);
+  C_EXPECT_CODE(QUIRE_ERROR_CORRUPT,
+                quire_broadcast_reader_peek(reader, QUIRE_MS_FOREVER, &record, c_error()));
+  C_EXPECT_CODE(
+      QUIRE_ERROR_CORRUPT,
+      quire_broadcast_reader_read(reader, &note, sizeof note, QUIRE_MS_FOREVER, NULL, c_error()));
+  damage_slot_of(segment, 103);
+  C_EXPECT_OK(quire_blackboard_reader_read(view, &note, sizeof note, &version, c_error()));
+  C_EXPECT(is_whole(&note) && note.number == 106 && version == 6);
+  C_EXPECT_CODE(QUIRE_ERROR_CORRUPT,
+                quire_blackboard_reader_wait(view, QUIRE_MS_FOREVER, c_error()));
+  quire_broadcast_reader_free(reader);
+  quire_broadcast_writer_free(writer);
+  quire_blackboard_reader_free(view);
+  quire_blackboard_writer_free(board);
+  quire_segment_free(segment);
+}
+
 // --- Refusals ------------------------------------------------------------------------------------
 
 static void places_kinds_and_lengths_are_checked(void) {
@@ -335,6 +391,7 @@ static const struct c_test kTests[] = {
     C_TEST(what_another_process_publishes_is_read_whole_or_counted_as_missed),
     C_TEST(a_writer_that_dies_has_said_nothing_by_halves),
     C_TEST(the_latest_value_is_there_whole_and_never_an_older_one),
+    C_TEST(whoever_waits_for_a_damaged_place_is_told),
     C_TEST(places_kinds_and_lengths_are_checked),
     C_TEST(null_is_refused_everywhere),
 };

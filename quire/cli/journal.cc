@@ -4,10 +4,13 @@
 // a journal to the last commit.
 #include <CLI/App.hpp>
 #include <memory>
+#include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "quire/base/units.h"
+#include "quire/cli/progress.h"
 #include "quire/cli/session.h"
 #include "quire/cli/verbs.h"
 #include "quire/journal/journal_file.h"
@@ -119,16 +122,62 @@ void print_report(Session& session, const std::string& path, const JournalReport
   }
 }
 
+// The progress line of what is done to a journal, in one or more passes, and what ends it.
+class JournalProgressLine {
+ public:
+  JournalProgressLine(Session& session, std::string label)
+      : session_(session), line_(session, std::move(label)) {}
+
+  // For the next pass.
+  [[nodiscard]] JournalWatch watch() {
+    before_bytes_ = done_bytes_;
+    return {.on_progress = [this](const JournalProgress& now) { update(now); },
+            .stop = stop_.get_token()};
+  }
+
+ private:
+  void update(const JournalProgress& now) {
+    done_bytes_ = before_bytes_ + now.done_bytes;
+    if (now.total_bytes > 0) {
+      line_.set_total(before_bytes_ + now.total_bytes);
+    }
+    line_.update(done_bytes_, 0);
+    if (session_.stop_requested()) {
+      stop_.request_stop();
+    }
+  }
+
+  Session& session_;
+  ProgressLine line_;
+  std::stop_source stop_;
+  std::uint64_t before_bytes_ = 0;  // Of the passes before this one.
+  std::uint64_t done_bytes_ = 0;
+};
+
+// What ended it, and for who ended it, what that leaves.
+ExitCode give_up(Session& session, const Error& error, const char* what_is_left) {
+  if (session.stop_requested() && error.code() == Errc::kCancelled) {
+    session.note(fmt::format("interrupted; {}", what_is_left));
+  } else {
+    session.report(error);
+  }
+  return ExitCode::kFailed;
+}
+
+Result<JournalReport> inspect(Session& session, const std::string& path, JournalCheck check) {
+  JournalProgressLine progress(session, "journal");
+  return inspect_journal(path, check, progress.watch());
+}
+
 ExitCode run_journal(Session& session, const JournalArguments& given) {
   if (given.path.empty()) {
     return session.wrong_use("PATH is missing");
   }
   const std::string path = find_journal(given);
   const auto report =
-      inspect_journal(path, given.verify ? JournalCheck::kImages : JournalCheck::kHeaders);
+      inspect(session, path, given.verify ? JournalCheck::kImages : JournalCheck::kHeaders);
   if (!report) {
-    session.report(report.error());
-    return ExitCode::kFailed;
+    return give_up(session, report.error(), "nothing was changed");
   }
   if (session.is_json()) {
     write_report(session.json(), path, *report, given);
@@ -151,15 +200,24 @@ std::vector<std::string> files_of(const JournalReport& report, const std::string
   return paths;
 }
 
-Result<JournalStats> recover(const std::vector<std::string>& paths, const std::string& journal,
-                             const JournalReport& report) {
-  const JournalFileOptions options{
-      .path = journal,
-      .journal = {.page_bytes = report.page_bytes, .checkpointing = Checkpointing::kOnDemand}};
+struct Recovered {
+  std::vector<std::string> paths;
+  JournalStats stats;
+};
+
+Result<Recovered> recover(Session& session, const std::string& path, const std::string& journal) {
+  JournalProgressLine progress(session, "recover");
+  const JournalReport report =
+      QUIRE_TRY(inspect_journal(journal, JournalCheck::kHeaders, progress.watch()));
+  std::vector<std::string> paths = files_of(report, path, journal);
+  const JournalFileOptions options{.path = journal,
+                                   .journal = {.page_bytes = report.page_bytes,
+                                               .checkpointing = Checkpointing::kOnDemand,
+                                               .recovery_watch = progress.watch()}};
   const auto opened = QUIRE_TRY(open_journal(paths, options));
   const JournalStats stats = opened->stats();
   QUIRE_TRY(opened->close());
-  return stats;
+  return Recovered{.paths = std::move(paths), .stats = stats};
 }
 
 ExitCode run_recover(Session& session, const JournalArguments& given) {
@@ -167,22 +225,18 @@ ExitCode run_recover(Session& session, const JournalArguments& given) {
     return session.wrong_use("FILE is missing");
   }
   const std::string journal = find_journal(given);
-  const auto report = inspect_journal(journal, JournalCheck::kHeaders);
-  if (!report) {
-    session.report(report.error());
-    return ExitCode::kFailed;
+  const auto recovered = recover(session, given.path, journal);
+  if (!recovered) {
+    return give_up(session, recovered.error(),
+                   "files may be changed in part, and the journal still has everything: run it "
+                   "again to bring them to the last commit");
   }
-  const std::vector<std::string> paths = files_of(*report, given.path, journal);
-  const auto stats = recover(paths, journal, *report);
-  if (!stats) {
-    session.report(stats.error());
-    return ExitCode::kFailed;
-  }
+  const auto& [paths, stats] = *recovered;
   if (session.is_json()) {
     session.json().member_path("journal", journal);
-    session.json().member("last_commit", stats->last_commit);
-    session.json().member("recovered_commits", stats->recovered_commits);
-    session.json().member("recovered_pages", stats->recovered_pages);
+    session.json().member("last_commit", stats.last_commit);
+    session.json().member("recovered_commits", stats.recovered_commits);
+    session.json().member("recovered_pages", stats.recovered_pages);
     session.json().key("files").begin_array();
     for (const std::string& path : paths) {
       session.json().begin_object();
@@ -194,11 +248,11 @@ ExitCode run_recover(Session& session, const JournalArguments& given) {
   }
   for (const std::string& path : paths) {
     session.print("{} is at commit {}\n", session.paint()(Tone::kStrong, session.name(path)),
-                  stats->last_commit);
+                  stats.last_commit);
   }
   session.print("{} and {} were brought from the journal\n",
-                count_of(stats->recovered_commits, "commit", "commits"),
-                count_of(stats->recovered_pages, "page", "pages"));
+                count_of(stats.recovered_commits, "commit", "commits"),
+                count_of(stats.recovered_pages, "page", "pages"));
   return ExitCode::kDone;
 }
 

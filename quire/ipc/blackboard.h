@@ -25,7 +25,8 @@
 // Thread-safety: a handle is for one thread at a time; one writer, any number of readers. Not
 //                usable in a child of fork().
 // Errors:        opening: EBUSY for a second writer, ENOENT, kWrongKind. read(): kCorrupt; EAGAIN
-//                when the writer was faster kReaderTurnsMax times running. Waiting: ETIMEDOUT.
+//                when the writer was faster kReaderTurnsMax times running. Waiting: ETIMEDOUT,
+//                kCorrupt.
 // Cost:          write: a copy, three stores. read: a copy, four loads.
 #pragma once
 
@@ -74,11 +75,12 @@ class Blackboard {
     Result<std::uint64_t> read(T& value) {
       return copy(reinterpret_cast<std::byte*>(&value), sizeof(T));
     }
-    // Waits until there is a later value than read() has returned. Errors: ETIMEDOUT.
+    // Waits until there is a later value than read() has returned. Errors: ETIMEDOUT; kCorrupt when
+    // the place of that value says what no writer does, until one writes it.
     Result<void> wait_for_change(const WaitOptions& options = {}) {
       return wait_for(version_, options);
     }
-    // True: `bell` will ring when there is. False: there is already.
+    // True: `bell` will ring when there is. False: there is already, or wait_for_change() fails.
     [[nodiscard]] bool arm(const Doorbell& bell) { return arm_for(version_, bell); }
     // REQUIRES: nobody writes meanwhile.
     [[nodiscard]] bool check_invariants() const noexcept { return core_.is_sound(); }

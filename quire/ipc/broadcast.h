@@ -35,7 +35,7 @@
 // Invariants:    those of core/broadcast_core.h; check_invariants() asserts them.
 // Thread-safety: a handle is for one thread at a time; one writer, any number of readers. Not
 //                usable in a child of fork().
-// Errors:        opening: EBUSY for a second writer, ENOENT, kWrongKind. read(): ETIMEDOUT,
+// Errors:        opening: EBUSY for a second writer, ENOENT, kWrongKind. read(), wait(): ETIMEDOUT,
 //                kCorrupt.
 // Cost:          publish: a copy, three stores. read: a copy, three loads. What readers do costs
 //                the writer no more than the lines they have looked at.
@@ -108,9 +108,11 @@ class Broadcast {
     Result<News> read(T& object, const WaitOptions& options = {}) {
       return copy(reinterpret_cast<std::byte*>(&object), sizeof(T), options);
     }
-    // Waits until peek() has something to show. Errors: ETIMEDOUT.
-    Result<void> wait(const WaitOptions& options = {}) { return wait_for(cursor_, options); }
-    // True: `bell` will ring when there is a next object. False: there is already.
+    // Waits until it is worth while to peek(): there is an object, or one was written over. Errors:
+    // ETIMEDOUT; kCorrupt, for good, which ends a loop of peek() and wait().
+    Result<void> wait(const WaitOptions& options = {}) { return wait_for_next(options); }
+    // True: `bell` will ring when there is a next object. False: there is already, or never will
+    // be: who sees nothing then asks is_corrupt().
     [[nodiscard]] bool arm(const Doorbell& bell) { return arm_for(cursor_, bell); }
 
     // Whether a sequence made no sense; then there is never anything to read.

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstring>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -34,6 +35,8 @@ struct Frame {
 
 constexpr WaitOptions kLook{.timeout = std::chrono::nanoseconds(0)};
 constexpr WaitOptions kAsleep{.policy = WaitPolicy::kSleep};
+constexpr std::uint64_t kOfAnotherSlot = 0x123456781234567b;
+constexpr std::uint64_t kFarAhead = 0x1234567812345679;  // Of the first slot of eight, or of four.
 using Frames = Broadcast<Frame>;
 using Board = Blackboard<Frame>;
 
@@ -45,6 +48,12 @@ class BroadcastTest : public ::testing::Test {
     layout.add(Board::object("board", {.type = "Frame"}));
     return layout;
   }
+  // The first slot's sequence becomes one that no writer leaves there.
+  void damage(const char* name, ObjectKind kind, std::uint64_t sequence = kOfAnotherSlot) const {
+    const std::span<std::byte> bytes = segment_.find(name, kind).value().bytes();
+    std::memcpy(bytes.data() + sizeof(internal::BroadcastControl), &sequence, sizeof(sequence));
+  }
+
   Segment segment_ = Segment::make_anonymous(layout()).value();
   Frame frame_;
 };
@@ -157,12 +166,39 @@ TEST_F(BroadcastTest, AWriterKeepsItsPlaceWhileItLives) {
 
 TEST_F(BroadcastTest, ASequenceThatCannotBeIsTold) {
   auto reader = Frames::reader(segment_, "frames").value();
-  const ObjectRef object = segment_.find("frames", ObjectKind::kBroadcast).value();
-  const std::uint64_t nonsense = 0x1234567812345679;
-  std::memcpy(object.bytes().data() + sizeof(internal::BroadcastControl), &nonsense,
-              sizeof(nonsense));
+  damage("frames", ObjectKind::kBroadcast);
   EXPECT_EQ(reader.read(frame_, kLook).error().code(), Errc::kCorrupt);
   EXPECT_TRUE(reader.is_corrupt());
+}
+
+// Goal:   whoever looks in place, and waits when there is nothing to see, is told, too: whichever
+//         of the two comes first, and although the sequence is mended later.
+TEST_F(BroadcastTest, ASequenceThatCannotBeEndsALoopOfPeekAndWait) {
+  auto first_waits = Frames::reader(segment_, "frames").value();
+  auto first_peeks = Frames::reader(segment_, "frames").value();
+  damage("frames", ObjectKind::kBroadcast);
+  EXPECT_EQ(first_waits.wait(kLook).error().code(), Errc::kCorrupt);
+  EXPECT_TRUE(first_waits.is_corrupt());
+  EXPECT_EQ(first_peeks.peek(), nullptr);
+  EXPECT_EQ(first_peeks.wait(kAsleep).error().code(), Errc::kCorrupt);
+  Frames::writer(segment_, "frames")->publish(frame_);
+  for (Frames::Reader* reader : {&first_waits, &first_peeks}) {
+    EXPECT_EQ(reader->peek(), nullptr);
+    EXPECT_EQ(reader->wait(kLook).error().code(), Errc::kCorrupt);
+  }
+}
+
+// Goal:   what was written over is no reason to wait, nor an error: peek() goes on behind it.
+TEST_F(BroadcastTest, WhatWasWrittenOverIsWaitedForByNobody) {
+  auto reader = Frames::reader(segment_, "frames").value();
+  auto writer = Frames::writer(segment_, "frames").value();
+  for (std::uint64_t number = 0; number < 20; ++number) {
+    writer.publish(Frame::make(number));
+  }
+  EXPECT_TRUE(reader.wait(kLook).has_value());
+  EXPECT_NE(reader.peek(), nullptr);
+  EXPECT_TRUE(reader.finish());
+  EXPECT_EQ(reader.news().missed, reader.news().number);
 }
 
 // --- Blackboard ---------------------------------------------------------------------------------
@@ -180,6 +216,37 @@ TEST_F(BroadcastTest, ABoardHasTheLatestValueAndItsVersion) {
     EXPECT_EQ(reader.read(frame_).value(), version) << "it stays";
   }
   EXPECT_TRUE(reader.check_invariants());
+}
+
+// Goal:   a loop of waiting and reading ends when the place of the next value is damaged; the
+//         value that is there can be read, and a writer mends it.
+TEST_F(BroadcastTest, ABoardWhoseNextPlaceIsDamagedSaysSoToWhoeverWaits) {
+  auto reader = Board::reader(segment_, "board").value();
+  auto writer = Board::writer(segment_, "board").value();
+  for (std::uint64_t version = 1; version <= 8; ++version) {
+    writer.write(Frame::make(version));
+  }
+  ASSERT_EQ(reader.read(frame_).value(), 8U);
+  damage("board", ObjectKind::kBlackboard);
+  const auto waited = reader.wait_for_change(kAsleep);
+  ASSERT_FALSE(waited.has_value());
+  EXPECT_EQ(waited.error().code(), Errc::kCorrupt);
+  EXPECT_EQ(reader.read(frame_).value(), 8U);
+  EXPECT_TRUE(frame_.is_of(8));
+  writer.write(Frame::make(9));
+  EXPECT_TRUE(reader.wait_for_change(kLook).has_value());
+  EXPECT_EQ(reader.read(frame_).value(), 9U);
+}
+
+// Goal:   the same when a value that nobody wrote seems to be there, which is no wait: read() says
+//         that it does not find it, and not that the old one is the latest.
+TEST_F(BroadcastTest, ABoardWhoseNextPlaceIsFarAheadIsNotReadAsIfNothingHadChanged) {
+  auto reader = Board::reader(segment_, "board").value();
+  damage("board", ObjectKind::kBlackboard, kFarAhead);
+  EXPECT_TRUE(reader.wait_for_change(kAsleep).has_value());
+  const auto read = reader.read(frame_);
+  ASSERT_FALSE(read.has_value());
+  EXPECT_EQ(read.error().code(), std::errc::resource_unavailable_try_again);
 }
 
 TEST_F(BroadcastTest, ValuesOfABoardAreNeverTornAndNeverOlder) {

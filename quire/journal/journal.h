@@ -158,7 +158,8 @@ class Journal {
 
   // Opens it and brings the files to the last commit: see explain().
   // Errors: kCorrupt, kNewerVersion, kTruncated; kChanged when a file is not the one that the
-  //         journal has changes for; EINVAL when the page size is another one; of the stores.
+  //         journal has changes for; EINVAL when the page size is another one; kCancelled; of the
+  //         stores.
   static Result<std::unique_ptr<Journal>> open(JournalParts parts,
                                                const JournalOptions& options = {});
   ~Journal();  // Ends the threads; does not checkpoint. What is committed is found when opened

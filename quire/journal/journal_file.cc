@@ -262,7 +262,7 @@ Result<std::unique_ptr<Journal>> open_journal(const std::vector<std::string>& pa
   // Last, since it goes with the first descriptor of the journal that this process closes. Where
   // there are no such locks, others are refused all the same, only not told by whom.
   static_cast<void>(sys::lock_byte_shared(lock.get(), kSignOffsetBytes, sys::LockHolder::kProcess));
-  const internal::Superblock superblock = QUIRE_TRY(internal::read_superblock(*parts.log));
+  const internal::Superblock superblock = QUIRE_TRY(internal::peek_superblock(*parts.log));
   QUIRE_TRY(recognise(parts.files, superblock));
   parts.guard = std::make_shared<FileGuard>(std::move(lock), superblock.uuid,
                                             log->is_direct() ? "" : log->explain());

@@ -13,7 +13,9 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <stop_token>
 
 #include "quire/base/units.h"
 
@@ -35,6 +37,20 @@ enum class Checkpointing : std::uint8_t {
   kOnDemand,    // Only checkpoint(), close(), and a commit that finds the log full.
 };
 
+// Of opening a journal, or looking through it.
+struct JournalProgress {
+  std::uint64_t done_bytes = 0;   // Read and written so far. Never falls.
+  std::uint64_t total_bytes = 0;  // In all; 0 as long as the end of the log is not found.
+};
+
+// Who wants to know how far that is, or to end it before its time: it fails with kCancelled then,
+// and the journal is as it was, so that opening begins anew the next time.
+struct JournalWatch {
+  // Called by the thread that opens or looks, between two transfers. It may not use the journal.
+  std::function<void(const JournalProgress&)> on_progress{};
+  std::stop_token stop{};
+};
+
 struct JournalOptions {
   std::uint64_t page_bytes = 4096;    // A power of two from 4096 to kJournalPageBytesMax.
   std::uint64_t log_bytes = 256_MiB;  // Rounded up to pages; at least kLogBytesMin and 16 pages.
@@ -46,6 +62,7 @@ struct JournalOptions {
   // needs, and at most a quarter of what can be had; blocks of 4 MiB for transfers come on top. A
   // checkpoint takes up to a quarter of that, at most a quarter of the log, and 4 MiB at least.
   std::optional<std::uint64_t> recovery_memory_bytes{};
+  JournalWatch recovery_watch{};  // For when there is something to recover.
 };
 
 }  // namespace quire

@@ -6,6 +6,7 @@
 
 #include "quire/io/file.h"
 #include "quire/journal/internal/recovery.h"
+#include "quire/journal/internal/work_meter.h"
 
 namespace quire {
 namespace {
@@ -22,14 +23,25 @@ JournalRecordReport report_of(const internal::ScannedRecord& record, std::uint64
           .files_committed = record.header.marks.size() - static_cast<std::uint64_t>(resizes)};
 }
 
+std::uint64_t image_bytes_of(const std::vector<internal::ScannedRecord>& records,
+                             std::uint64_t page_bytes) {
+  std::uint64_t images = 0;
+  for (const internal::ScannedRecord& record : records) {
+    images += record.header.images.size();
+  }
+  return images * page_bytes;
+}
+
 }  // namespace
 
-Result<JournalReport> inspect_journal(const std::string& journal_path, JournalCheck check) {
+Result<JournalReport> inspect_journal(const std::string& journal_path, JournalCheck check,
+                                      const JournalWatch& watch) {
+  internal::WorkMeter meter(watch, "inspect journal", journal_path);
   const auto log = QUIRE_TRY(open_file(journal_path));
-  const internal::Superblock superblock = QUIRE_TRY(internal::read_superblock(*log));
+  const internal::Superblock superblock = QUIRE_TRY(internal::read_superblock(*log, meter));
   const auto verification = check == JournalCheck::kImages ? internal::Verification::kImages
                                                            : internal::Verification::kHeaders;
-  const auto replay = QUIRE_TRY(internal::Replay::read(*log, superblock, verification));
+  const auto replay = QUIRE_TRY(internal::Replay::read(*log, superblock, verification, meter));
   JournalReport report{.uuid = superblock.uuid,
                        .page_bytes = superblock.page_bytes,
                        .log_bytes = superblock.log_bytes,
@@ -45,10 +57,13 @@ Result<JournalReport> inspect_journal(const std::string& journal_path, JournalCh
   for (std::size_t i = 0; i < superblock.files.size(); ++i) {
     report.files.push_back({.path = superblock.files[i].name, .size_bytes = replay.size_bytes(i)});
   }
+  if (check == JournalCheck::kImages) {
+    meter.set_left(image_bytes_of(replay.records(), superblock.page_bytes));
+  }
   for (const internal::ScannedRecord& record : replay.records()) {
     // Recovery reads the images of the rest when it uses them; here it is asked now.
     if (check == JournalCheck::kImages &&
-        !QUIRE_TRY(internal::has_good_images(*log, superblock, record))) {
+        !QUIRE_TRY(internal::has_good_images(*log, superblock, record, meter))) {
       return fail(
           make_error(Errc::kCorrupt, "verify journal", journal_path,
                      "an image of record " + std::to_string(record.header.lsn) + " is damaged",

@@ -6,7 +6,7 @@
 // Thread-safety: any thread. A journal that is in use may change meanwhile: what is read then can
 //                look like damage.
 // Errors:        those of reading; kCorrupt, kNewerVersion, kTruncated as Journal::open() gives
-//                them.
+//                them; kCancelled.
 #pragma once
 
 #include <cstdint>
@@ -54,6 +54,7 @@ struct JournalReport {
 };
 
 [[nodiscard]] Result<JournalReport> inspect_journal(const std::string& journal_path,
-                                                    JournalCheck check);
+                                                    JournalCheck check,
+                                                    const JournalWatch& watch = {});
 
 }  // namespace quire

@@ -3,11 +3,15 @@
 // Commits: snapshots, several areas, files and their journals, and where there are none.
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <string>
 #include <thread>
 
+#include "quire/io/file.h"
 #include "quire/journal/journal_file.h"
 #include "quire/journal/journal_report.h"
+#include "quire/sys/call.h"
+#include "quire/sys/journal_mark.h"
 #include "quire/testing/commit_fixture.h"
 #include "quire/testing/temp_dir.h"
 
@@ -207,6 +211,42 @@ TEST_P(CommitFileTest, AFileThatIsBehindItsJournalIsNotMappedForWritingWithoutIt
   EXPECT_TRUE(pager.map(path).has_value());
   ASSERT_TRUE(pager.map(path, options_)->close().has_value());
   EXPECT_TRUE(pager.map(path, {.access = Access::kReadWrite}).has_value());
+}
+
+// Goal:   who reads such a file without its journal can find out, however it is read; also when all
+//         that it has is in the journal.
+TEST_P(CommitFileTest, AnAreaOfAFileThatIsBehindItsJournalSaysSo) {
+  const auto says_so = [](const PagedArea& area) {
+    return area.explain().find(sys::kBehindItsJournal) != std::string::npos;
+  };
+  Pager pager({.memory_bytes = 1_MiB, .fault_path = GetParam()});
+  options_.create = true;
+  for (const std::size_t size_bytes : {0U, 10'000U}) {
+    const std::string path =
+        directory_.write(std::to_string(size_bytes), std::string(size_bytes, '.'));
+    {
+      WritablePagedArea area = pager.map(path, options_).value();
+      ASSERT_TRUE(area.resize(10'000).has_value());
+      store(area, 0, 1);
+      ASSERT_TRUE(area.commit().has_value());
+      EXPECT_FALSE(says_so(area)) << "it has the journal";
+    }  // As after a crash: the commit is in the journal alone.
+    const PagedArea paged = pager.map(path).value();
+    EXPECT_EQ(paged.size_bytes(), size_bytes);
+    EXPECT_TRUE(paged.is_paged());
+    EXPECT_TRUE(says_so(paged)) << paged.explain();
+    EXPECT_TRUE(says_so(pager.map(open_file(path).value()).value()));
+    Pager no_faults({.memory_bytes = 1_MiB, .fault_path = GetParam()});
+    const sys::FaultPlan plan(
+        {.call = sys::Call::kUserFault, .times = UINT64_MAX, .error = ENOSYS});
+    const PagedArea kernels = no_faults.map(path).value();
+    EXPECT_FALSE(kernels.is_paged());
+    EXPECT_TRUE(says_so(kernels)) << kernels.explain();
+  }
+  for (const char* name : {"0", "10000"}) {
+    ASSERT_TRUE(pager.map(directory_.file(name), options_)->close().has_value());
+    EXPECT_FALSE(says_so(pager.map(directory_.file(name)).value()));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Paths, CommitFileTest, testing::kFaultPaths, testing::path_name);

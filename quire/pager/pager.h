@@ -100,7 +100,8 @@ class PagedArea {
   // How its faults arrive: kInline or kHandler; kAutomatic where the kernel serves them.
   [[nodiscard]] FaultPath fault_path() const noexcept;
   [[nodiscard]] const std::string& name() const noexcept;
-  // What was chosen and why: budget, delivery, granule, direct or not, what was not to be had.
+  // What was chosen and why: budget, delivery, granule, direct or not, what was not to be had; and
+  // whether the file is behind its journal (a system call).
   [[nodiscard]] std::string explain() const;
 
   // --- Residency ---------------------------------------------------------------------------------

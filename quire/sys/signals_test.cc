@@ -21,9 +21,17 @@ using testing::Signal;
 // Signal handlers belong to a process: each case runs in a child of its own, which returns the
 // number of the first check that failed.
 
+// As a program that nobody has started with a signal ignored, as background jobs of scripts are.
+bool listen() {
+  for (const int signal_number : {SIGINT, SIGTERM, SIGHUP}) {
+    ::signal(signal_number, SIG_DFL);
+  }
+  return install_stop_signals().has_value();
+}
+
 TEST(SignalsTest, TheFirstSignalIsAFlagAndMakesTheDescriptorReadable) {
   Child child([] {
-    if (!install_stop_signals() || requested_stop_signal() != 0) {
+    if (!listen() || requested_stop_signal() != 0) {
       return 1;
     }
     if (wait_readable(stop_descriptor(), 0) != PollResult::kTimedOut) {
@@ -42,7 +50,7 @@ TEST(SignalsTest, TheFirstSignalIsAFlagAndMakesTheDescriptorReadable) {
 
 TEST(SignalsTest, ASecondSignalEndsTheProcess) {
   Child child([] {
-    if (!install_stop_signals()) {
+    if (!listen()) {
       return 1;
     }
     ::raise(SIGINT);
@@ -71,7 +79,7 @@ TEST(SignalsTest, ASignalThatWasIgnoredStaysIgnored) {
 TEST(SignalsTest, AWaitEndsWhenTheSignalArrives) {
   const Signal ready;
   Child child([&ready] {
-    if (!install_stop_signals()) {
+    if (!listen()) {
       return 1;
     }
     ready.raise();

@@ -7,10 +7,12 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 
 #include "quire/testing/process.h"
 #include "quire/testing/seed.h"
 #include "quire/testing/soak.h"
+#include "quire/testing/temp_dir.h"
 
 namespace quire::testing {
 namespace {
@@ -34,6 +36,20 @@ TEST(HangFixture, HangsInAChild) {
 }
 
 TEST(HangFixture, Passes) {}
+
+// Each child, and what it runs before it dies, has a directory.
+TEST(HangFixture, DiesWithADirectory) {
+  const TempDir own;
+  for (int child = 0; child < 2; ++child) {
+    EXPECT_DEATH(
+        {
+          const TempDir lost;
+          lost.write("file", "x");
+          std::abort();
+        },
+        "");
+  }
+}
 
 // Longer than a watchdog of one second waits, in rounds that are shorter.
 TEST(HangFixture, TakesManyRounds) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // TempDir: a directory for one test, removed with all that is in it. Made under QUIRE_TEST_DIR,
-// else the working directory, so that tests run on a real disk and not on a tmpfs.
+// else the working directory, so that tests run on a real disk and not on a tmpfs. test_main.cc
+// removes what tests leave that do not come to their end.
 #pragma once
 
 #include <cstddef>

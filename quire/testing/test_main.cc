@@ -9,6 +9,9 @@
 //   QUIRE_TEST_TIMEOUT_S=N   how long a test, or a round of one, may take
 //   QUIRE_NO_SKIP=1          a skipped test is a failure
 //
+// TempDirs of a run lie in a directory that goes with everything in it when the run ends: a child
+// that dies, as in a death test, never comes to the end of its own.
+//
 // The watchdog is a thread, and forked children have none of their parent's threads: a child that
 // hangs is found by the parent, who waits for it (process.h sees to it that both then end). Death
 // tests re-run the program, and so bring a watchdog of their own.
@@ -24,12 +27,14 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <mutex>
 #include <random>
 #include <string>
 #include <thread>
 
 #include "quire/testing/seed.h"
+#include "quire/testing/temp_dir.h"
 #include "quire/testing/watchdog.h"
 
 namespace quire::testing {
@@ -157,6 +162,15 @@ bool is_set(const char* variable) {
   return text != nullptr && std::strcmp(text, "") != 0 && std::strcmp(text, "0") != 0;
 }
 
+// From now on TempDir, also of children, makes its directories in here.
+void make_temp_dirs_in(const TempDir& directory) {
+  using std::filesystem::perms;
+  // For tests that become another user.
+  std::filesystem::permissions(directory.path(), perms::group_exec | perms::others_exec,
+                               std::filesystem::perm_options::add);
+  setenv("QUIRE_TEST_DIR", directory.path().c_str(), 1);
+}
+
 int run_tests(int argc, char** argv) {
   g_seed = choose_seed(argc, argv);
   const std::string seed = std::to_string(g_seed);
@@ -172,6 +186,8 @@ int run_tests(int argc, char** argv) {
     ::testing::UnitTest::GetInstance()->listeners().Append(new NoSkips);  // Owned by the list.
   }
   ::testing::UnitTest::GetInstance()->listeners().Append(new FedByTests);  // So is this.
+  const TempDir directory;
+  make_temp_dirs_in(directory);
   Watchdog watchdog(choose_timeout());
   g_watchdog.store(&watchdog);
   const int exit_code = RUN_ALL_TESTS();

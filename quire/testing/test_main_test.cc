@@ -6,10 +6,12 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "quire/testing/process.h"
+#include "quire/testing/temp_dir.h"
 
 namespace quire::testing {
 namespace {
@@ -117,6 +119,14 @@ TEST(SeedTest, IsPrintedAndReplayed) {
 TEST(SeedTest, ADeathTestHasTheSeedOfItsParent) {
   const ProgramEnd program = run_fixture("DiesSayingItsSeed", {"--unset=QUIRE_SEED"});
   EXPECT_EQ(program.end.exit_code, 0) << program.standard_output;
+}
+
+TEST(TempDirTest, NothingIsLeftOfChildrenThatDied) {
+  const TempDir directory;
+  const ProgramEnd program =
+      run_fixture("DiesWithADirectory", {"QUIRE_TEST_DIR=" + directory.path()});
+  EXPECT_EQ(program.end.exit_code, 0) << program.standard_output;
+  EXPECT_TRUE(std::filesystem::is_empty(directory.path()));
 }
 
 TEST(SkipTest, IsAFailureOnlyWhereNoneIsAllowed) {

@@ -11,7 +11,9 @@ import json
 import mmap
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import termios
 import time
@@ -27,6 +29,14 @@ MIB = 1 << 20
 
 VERBS = ("doctor", "map", "warm", "evict", "lock", "save", "restore", "compare", "cp", "send",
          "receive", "journal", "recover", "ipc", "simulate")
+
+# Whoever runs the tests may ignore them, as background jobs of scripts do, and a program that is
+# started so goes on ignoring them: that is how it should be. What a process catches is the default
+# again in what it starts.
+for _number, _catch in ((signal.SIGINT, signal.default_int_handler),
+                        (signal.SIGTERM, lambda number, _: sys.exit(128 + number))):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, _catch)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
@@ -91,6 +101,12 @@ def bytes_waiting(pipe):
 def wait_until_full(pipe):
     """Until its writer is stuck: less room is left than the smallest thing it writes at once."""
     wait_until(lambda: bytes_waiting(pipe) > PIPE_BYTES - 4096, "the pipe is full")
+
+
+def waits_in(pid, function):
+    """Whether the kernel has it wait in this function of its own."""
+    with open(f"/proc/{pid}/wchan", encoding="ascii") as file:
+        return function in file.read()
 
 
 def resident_pages(path):

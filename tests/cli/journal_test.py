@@ -1,23 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """quire journal and quire recover, driven from outside, on journals that a crash left."""
+import json
 import os
+import signal
 import subprocess
 
-from command import CommandTest, main, run, run_json
+from command import (DEADLINE_S, MIB, CommandTest, main, run, run_json, start, wait_until,
+                     waits_in)
 
 FIXTURE = os.environ["QUIRE_JOURNAL_FIXTURE"]
 PAGE = 4096
 
 
 class JournalTest(CommandTest):
-    def crashed(self, *names, commits=3):
-        """Files whose commits are all in their journal still, with one more page uncommitted."""
+    def crashed(self, *names, commits=3, pages=1):
+        """Files whose commits are all in their journal still, with one more uncommitted."""
         paths = [self.path(name) for name in names]
-        subprocess.run([FIXTURE, str(commits), *paths], check=True, timeout=60)
+        subprocess.run([FIXTURE, str(commits), str(pages), *paths], check=True, timeout=60)
         return paths
 
-    def committed(self, commits=3):
-        return b"".join(bytes([ord("0") + i]) * PAGE for i in range(commits))
+    def committed(self, commits=3, pages=1):
+        return b"".join(bytes([ord("0") + i]) * PAGE * pages for i in range(commits))
 
     def read(self, path):
         with open(path, "rb") as file:
@@ -82,6 +85,75 @@ class JournalTest(CommandTest):
         self.assertEqual(run("journal", journal).returncode, 0)
         self.assert_error(run("journal", journal, "--verify"), "record 1 is damaged", code=1)
         self.assert_error(run("recover", path), "checksum", code=1)
+
+    def test_progress_is_shown_and_goes_away(self):
+        path, = self.crashed("data", pages=100)
+        for verb, arguments in (("journal", [path, "--verify"]), ("recover", [path])):
+            self.assertEqual(run("journal", *arguments).stderr, b"")
+            ended = run(verb, *arguments, "--progress", "always")
+            self.assertEqual(ended.returncode, 0)
+            line = ended.stderr.decode()
+            self.assertTrue(line.startswith(f"\r\x1b[K{verb}  "), line)
+            self.assertIn("KiB", line)
+            self.assertTrue(line.endswith("\r\x1b[K"), line)
+
+    # Goal:   Ctrl-C ends it, it says so, and the next time it is done.
+    # Method: the progress line blocks on a pipe that is full.
+    def test_an_interrupt_leaves_a_document_and_a_journal_that_can_be_recovered(self):
+        path, = self.crashed("data")
+        before = self.read(path + ".quire-journal")
+        for verb, arguments in (("journal", [path, "--verify"]), ("recover", [path])):
+            read_end, write_end = os.pipe()
+            os.set_blocking(write_end, False)
+            with self.assertRaises(BlockingIOError):
+                while True:
+                    os.write(write_end, b" " * PAGE)
+            os.set_blocking(write_end, True)
+            process = start(verb, *arguments, "--json", "--progress=always", stderr=write_end)
+            os.close(write_end)
+            wait_until(lambda: waits_in(process.pid, "pipe_write"), "the progress line blocks")
+            process.send_signal(signal.SIGINT)
+            with os.fdopen(read_end, "rb") as pipe:
+                err = pipe.read()
+            document = json.loads(process.stdout.read())
+            process.stdout.close()
+            self.assertEqual((process.wait(DEADLINE_S), document["exit_code"]), (1, 1))
+            self.assertIs(document["interrupted"], True)
+            self.assertEqual(document["errors"], [])
+            self.assertIn("interrupted; ", document["notes"][0])
+            self.assertIn(b"quire: note: interrupted; ", err)
+            self.assertEqual(self.read(path + ".quire-journal"), before)
+        self.assertEqual(run("recover", path).returncode, 0)
+        self.assertEqual(self.read(path), self.committed())
+
+    # Goal:   however often, and however, it is ended, in the end the contents are right.
+    # Method: as soon as the file changes; where the command was faster, they must be.
+    def test_recovery_that_was_ended_in_the_middle_is_done_by_the_next_one(self):
+        size = {"commits": 4, "pages": 2000}
+        stopped = 0
+        for number in (signal.SIGINT, signal.SIGKILL, signal.SIGINT):
+            path, = self.crashed("data", **size)
+            for done_bytes in (0, MIB, 8 * MIB):
+                process = start("recover", path)
+                wait_until(lambda: process.poll() is not None or self.has_more(path, done_bytes),
+                           "the file changes, or it has ended")
+                process.send_signal(number)
+                process.communicate()
+                stopped += process.returncode != 0
+                if process.returncode == 0 or number == signal.SIGINT:
+                    self.assertEqual("user.quire.journal" in os.listxattr(path),
+                                     process.returncode != 0)
+            self.assertEqual(run("recover", path).returncode, 0)
+            self.assertTrue(self.read(path) == self.committed(**size), "not what was committed")
+            self.assertTrue(run_json("journal", path)["is_clean"])
+            os.unlink(path)
+            os.unlink(path + ".quire-journal")
+        self.assertGreater(stopped, 0)
+
+    def has_more(self, path, done_bytes):
+        """Whether so much was written; of nothing, whether the file has got its size."""
+        status = os.stat(path)
+        return (status.st_blocks * 512 if done_bytes > 0 else status.st_size) > done_bytes
 
     def test_what_is_no_journal_is_refused(self):
         for content in (b"", b"x" * 100_000):

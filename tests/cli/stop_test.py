@@ -13,7 +13,7 @@ import struct
 import termios
 
 from command import (DEADLINE_S, MIB, CommandTest, environment, main, run, start, wait_until,
-                     wait_until_full)
+                     wait_until_full, waits_in)
 
 FILES = 3000
 
@@ -40,6 +40,17 @@ class StopTest(CommandTest):
                 self.assertEqual(document["totals"]["files"], len(document["files"]), verb)
                 self.assertIn("interrupted", document["notes"][-1])
                 self.assertIn(b"quire: note: interrupted", err)
+
+    def test_a_signal_that_was_ignored_at_the_start_stays_ignored(self):
+        process = start("map", "--json", self.path("tree"),
+                        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+        wait_until_full(process.stdout)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+        document = json.loads(out)
+        self.assertEqual((process.returncode, err), (0, b""))
+        self.assertIs(document["interrupted"], False)
+        self.assertEqual(len(document["files"]), FILES)
 
     def test_an_interrupted_table_ends_with_the_totals_of_what_was_seen(self):
         process = start("map", "--all", self.path("tree"))
@@ -122,11 +133,6 @@ class StopTest(CommandTest):
         self.assertEqual(process.wait(DEADLINE_S), -signal.SIGINT)
         process.stdout.close()
         process.stderr.close()
-
-
-def waits_in(pid, function):
-    with open(f"/proc/{pid}/wchan", encoding="ascii") as file:
-        return function in file.read()
 
 
 def catches(pid, signal_number):

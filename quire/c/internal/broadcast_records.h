@@ -81,7 +81,7 @@ class BlackboardRecordReader : public ipc::internal::LatestReaderHandle {
                                                            std::uint64_t record_bytes);
   // The version; 0 and no copy before the first. Errors: EAGAIN; kCorrupt.
   [[nodiscard]] Result<std::uint64_t> read(std::byte* value) { return copy(value, record_bytes_); }
-  // Errors: ETIMEDOUT.
+  // Errors: ETIMEDOUT; kCorrupt.
   [[nodiscard]] Result<void> wait(const ipc::WaitOptions& options) {
     return wait_for(version_, options);
   }

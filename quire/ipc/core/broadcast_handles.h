@@ -107,13 +107,19 @@ class BroadcastReaderHandle {
     handle.core_ = BroadcastReaderCore(place);
     return {};
   }
-  // Waits until object `number` has been published, or the slot says something else.
+  // Waits until object `number` has been published. Errors: ETIMEDOUT; kCorrupt when its slot says
+  // what none does, so that whoever looks, sees nothing and waits again does not do so for ever.
   Result<void> wait_for(std::uint64_t number, const WaitOptions& options) {
-    const auto ready = [&] { return core_.look(number) != Sight::kNotYet; };
+    Sight sight = Sight::kNotYet;
+    const auto ready = [&] {
+      sight = core_.look(number);
+      return sight != Sight::kNotYet;
+    };
     if (!wait_wanted(control_->writer_wakes, SharedWish(), control_->news, options, ready)) {
       return fail(timed_out(seat_.object(), "read"));
     }
-    return {};
+    return sight == Sight::kCorrupt ? Result<void>(fail(corrupt(seat_.object(), "read")))
+                                    : Result<void>();
   }
   bool arm_for(std::uint64_t number, const Doorbell& bell) {
     const auto ready = [&] { return core_.look(number) != Sight::kNotYet; };
@@ -178,8 +184,12 @@ class NewsReaderHandle : public BroadcastReaderHandle {
   }
   // Errors: kCorrupt; ETIMEDOUT. Comes back at once from what is gone.
   Result<void> wait_for_next(const WaitOptions& options) {
-    return is_corrupt_ ? Result<void>(fail(corrupt(seat_.object(), "read")))
-                       : wait_for(cursor_, options);
+    if (is_corrupt_) {
+      return fail(corrupt(seat_.object(), "read"));
+    }
+    Result<void> waited = wait_for(cursor_, options);
+    is_corrupt_ = !waited && waited.error().code() == Errc::kCorrupt;
+    return waited;
   }
 
   std::uint64_t cursor_ = 0;
@@ -207,7 +217,11 @@ class LatestReaderHandle : public BroadcastReaderHandle {
   Result<std::uint64_t> copy(std::byte* into, std::size_t size_bytes) {
     for (int turn = 0; turn < kReaderTurnsMax; ++turn) {
       std::uint64_t tail = core_.tail();
-      if (core_.look(tail) == Sight::kWhole) {
+      const Sight next = core_.look(tail);
+      if (next == Sight::kGone) {
+        continue;  // The writer has gone round since; a tail that stays behind is nobody's.
+      }
+      if (next == Sight::kWhole) {
         ++tail;  // Its writer has not said so yet, or has died before it could.
       }
       if (tail == 0) {

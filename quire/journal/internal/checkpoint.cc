@@ -103,7 +103,8 @@ Result<void> JournalState::checkpoint_to(std::uint64_t commit) {
 }
 
 Result<void> JournalState::write_plans(std::vector<CheckpointPlan>& plans) {
-  PlanWriter writer(*log_, log_bytes_, page_bytes_, checkpoint_memory_bytes());
+  WorkMeter unwatched;
+  PlanWriter writer(*log_, log_bytes_, page_bytes_, checkpoint_memory_bytes(), unwatched);
   for (std::size_t i = 0; i < plans.size(); ++i) {
     if (!plans[i].has_changes) {
       continue;

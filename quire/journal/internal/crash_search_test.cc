@@ -61,18 +61,20 @@ CrashSearch::CrashSearch(const CrashSearchOptions& options)
 
 std::string CrashSearch::recover_and_judge(CrashDisk& disk, std::uint64_t mark) const {
   const std::shared_ptr<Store> log = disk.store(0);
-  const Result<Superblock> superblock = read_superblock(*log);
+  WorkMeter unwatched;
+  const Result<Superblock> superblock = read_superblock(*log, unwatched);
   if (!superblock) {
     return superblock.error().message();
   }
-  const Result<Replay> replay = Replay::read(*log, *superblock, options_.verification);
+  const Result<Replay> replay = Replay::read(*log, *superblock, options_.verification, unwatched);
   if (!replay) {
     return replay.error().message();
   }
   const std::vector<std::shared_ptr<Store>> stores{disk.store(1), disk.store(2)};
   const std::vector<Store*> files{stores[0].get(), stores[1].get()};
   if (!superblock->is_clean) {
-    if (const auto applied = replay->apply(*log, files, options_.recovery_memory_bytes); !applied) {
+    if (const auto applied = replay->apply(*log, files, options_.recovery_memory_bytes, unwatched);
+        !applied) {
       return applied.error().message();
     }
   }

@@ -9,11 +9,12 @@
 namespace quire::internal {
 
 ImageReader::ImageReader(Store& log, std::uint64_t log_bytes, std::uint64_t page_bytes,
-                         Transfers& transfers)
+                         Transfers& transfers, WorkMeter& meter)
     : log_(log),
       log_bytes_(log_bytes),
       page_bytes_(page_bytes),
       transfers_(transfers),
+      meter_(meter),
       reads_(kReadsMax) {
   for (Read& read : reads_) {
     free_.push_back(&read);
@@ -98,7 +99,7 @@ void ImageReader::finish(Read& read) {
   free_.push_back(&read);
 }
 
-Result<void> ImageReader::take(const Read& read) const {
+Result<void> ImageReader::take(const Read& read) {
   if (QUIRE_TRY(read.request.result()) < read.request.memory.size()) {
     return fail(make_error(Errc::kTruncated, "read journal", log_.name(), "it became shorter"));
   }
@@ -115,7 +116,7 @@ Result<void> ImageReader::take(const Read& read) const {
       std::memcpy(wanted.into, image.data(), image.size());
     }
   }
-  return {};
+  return meter_.add(read.images.size() * page_bytes_);
 }
 
 }  // namespace quire::internal

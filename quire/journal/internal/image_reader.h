@@ -26,6 +26,7 @@
 #include "quire/journal/internal/image_arena.h"
 #include "quire/journal/internal/page_index.h"
 #include "quire/journal/internal/transfers.h"
+#include "quire/journal/internal/work_meter.h"
 
 namespace quire::internal {
 
@@ -48,14 +49,15 @@ class ImageReader {
   static constexpr std::uint64_t kGapBytesMax = 16_KiB;
   static_assert(kReadBytes >= kJournalPageBytesMax);
 
-  ImageReader(Store& log, std::uint64_t log_bytes, std::uint64_t page_bytes, Transfers& transfers);
+  ImageReader(Store& log, std::uint64_t log_bytes, std::uint64_t page_bytes, Transfers& transfers,
+              WorkMeter& meter);
   ImageReader(const ImageReader&) = delete;
   ImageReader& operator=(const ImageReader&) = delete;
 
   // Sorts what is wanted by where it is in the log, and puts it into the memory in that order, from
   // the beginning. REQUIRES: there is room for it.
-  // Errors: those of the log; kCorrupt, kTruncated; ENOMEM. Memory may be filled in part then;
-  //         nothing is under way any more.
+  // Errors: those of the log; kCorrupt, kTruncated; ENOMEM; what the meter says. Memory may be
+  //         filled in part then; nothing is under way any more.
   Result<void> read(std::span<WantedImage> wanted, ImageArena& memory);
   [[nodiscard]] const ImageReaderStats& stats() const noexcept { return stats_; }
 
@@ -74,12 +76,13 @@ class ImageReader {
   }
   Result<void> begin(std::span<const WantedImage> images);
   void finish(Read& read);
-  [[nodiscard]] Result<void> take(const Read& read) const;
+  Result<void> take(const Read& read);
 
   Store& log_;
   const std::uint64_t log_bytes_;
   const std::uint64_t page_bytes_;
   Transfers& transfers_;
+  WorkMeter& meter_;
   std::vector<Read> reads_;
   std::vector<Read*> free_;
   std::optional<Error> error_;  // The first.

@@ -24,10 +24,16 @@ constexpr std::size_t kStageBytes = 1024 * 1024;
 constexpr std::uint64_t kRecoveryMemoryShare = 4;
 constexpr std::uint64_t kRecoveryMemoryBytesUnknown = 64_MiB;
 
+// Of what is kept while the journal is open: nobody is told of its progress any more.
+JournalOptions without_watch(JournalOptions options) {
+  options.recovery_watch = {};
+  return options;
+}
+
 }  // namespace
 
 JournalState::JournalState(JournalParts parts, const JournalOptions& options, Superblock superblock)
-    : options_(options),
+    : options_(without_watch(options)),
       log_(std::move(parts.log)),
       durable_log_(std::move(parts.durable_log)),
       guard_(std::move(parts.guard)),
@@ -50,7 +56,8 @@ JournalState::~JournalState() {
 
 Result<std::shared_ptr<JournalState>> JournalState::open(JournalParts parts,
                                                          const JournalOptions& options) {
-  Superblock superblock = QUIRE_TRY(read_superblock(*parts.log));
+  WorkMeter meter(options.recovery_watch, "open journal", parts.log->name());
+  Superblock superblock = QUIRE_TRY(read_superblock(*parts.log, meter));
   if (superblock.page_bytes != options.page_bytes) {
     return fail(Error({.code = std::make_error_code(std::errc::invalid_argument),
                        .operation = "open journal",
@@ -65,7 +72,7 @@ Result<std::shared_ptr<JournalState>> JournalState::open(JournalParts parts,
   }
   std::shared_ptr<JournalState> state(
       new JournalState(std::move(parts), options, std::move(superblock)));
-  QUIRE_TRY(state->recover());
+  QUIRE_TRY(state->recover(meter));
   state->start_thread();
   return state;
 }
@@ -92,17 +99,18 @@ Result<void> JournalState::check_files() const {
   return {};
 }
 
-Result<void> JournalState::recover() {
+Result<void> JournalState::recover(WorkMeter& meter) {
   const MutexLock lock(mutex_);
   QUIRE_TRY(check_files());
-  const Replay replay = QUIRE_TRY(Replay::read(*log_, superblock_, Verification::kImages));
+  const Replay replay = QUIRE_TRY(Replay::read(*log_, superblock_, Verification::kImages, meter));
   Superblock next = superblock_;
   if (!superblock_.is_clean) {
     std::vector<Store*> stores;
     for (std::size_t i = 0; i < superblock_.files.size(); ++i) {
       stores.push_back(files_[i].file.store.get());
     }
-    const RecoveryCounts counts = QUIRE_TRY(replay.apply(*log_, stores, recovery_memory_bytes()));
+    const RecoveryCounts counts =
+        QUIRE_TRY(replay.apply(*log_, stores, recovery_memory_bytes(), meter));
     stats_.recovered_commits = counts.commits;
     stats_.recovered_pages = counts.pages;
   }

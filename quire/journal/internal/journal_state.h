@@ -37,6 +37,7 @@
 #include "quire/journal/internal/page_index.h"
 #include "quire/journal/internal/plan_writer.h"
 #include "quire/journal/internal/recovery.h"
+#include "quire/journal/internal/work_meter.h"
 #include "quire/journal/journal.h"
 #include "quire/journal/journaled_store.h"
 
@@ -139,7 +140,7 @@ class JournalState {
 
   // --- Opening and ending (journal_state.cc) ----------------------------------------------------
 
-  Result<void> recover();
+  Result<void> recover(WorkMeter& meter);
   [[nodiscard]] std::uint64_t recovery_memory_bytes() const;
   [[nodiscard]] Result<void> check_files() const QUIRE_REQUIRES(mutex_);
   void add_index(JournalFile file) QUIRE_REQUIRES(mutex_);

@@ -11,7 +11,7 @@
 namespace quire::internal {
 namespace {
 
-constexpr std::uint64_t kPageBytes = kWorkloadOptions.page_bytes;
+constexpr std::uint64_t kPageBytes = kWorkloadPageBytes;
 constexpr std::uint64_t kPagesMax = 10;
 
 }  // namespace

@@ -22,10 +22,11 @@ namespace quire::internal {
 inline constexpr std::size_t kWorkloadFiles = 2;
 
 // Small enough that the circle goes round several times.
-inline constexpr JournalOptions kWorkloadOptions{.page_bytes = 4096,
-                                                 .log_bytes = 128 * 1024,
-                                                 .checkpointing = Checkpointing::kOnDemand,
-                                                 .full_wait_max = std::chrono::milliseconds(0)};
+inline constexpr std::uint64_t kWorkloadPageBytes = 4096;
+inline const JournalOptions kWorkloadOptions{.page_bytes = kWorkloadPageBytes,
+                                             .log_bytes = 128 * 1024,
+                                             .checkpointing = Checkpointing::kOnDemand,
+                                             .full_wait_max = std::chrono::milliseconds(0)};
 
 class JournalWorkload {
  public:

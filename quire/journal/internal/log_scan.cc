@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "quire/io/records.h"
 
@@ -23,8 +24,8 @@ Error too_short(const Store& log) {
 // A window on the circle that grows while it is read in sequence.
 class CircleReader {
  public:
-  CircleReader(Store& log, const Superblock& superblock)
-      : log_(log), superblock_(superblock), memory_(kWindowBytesMax) {}
+  CircleReader(Store& log, const Superblock& superblock, WorkMeter& meter)
+      : log_(log), superblock_(superblock), meter_(meter), memory_(kWindowBytesMax) {}
 
   // The bytes from a position on: as many as were asked for, fewer only at the end of the circle.
   Result<std::span<const std::byte>> bytes_at(std::uint64_t position, std::uint64_t length_bytes) {
@@ -62,11 +63,12 @@ class CircleReader {
     }
     start_ = position;
     filled_ = got;
-    return {};
+    return meter_.add(got);
   }
 
   Store& log_;
   const Superblock& superblock_;
+  WorkMeter& meter_;
   RecordBuffer memory_;
   std::uint64_t start_ = 0;
   std::uint64_t filled_ = 0;
@@ -112,8 +114,8 @@ Result<std::vector<ScannedRecord>> scan_headers(CircleReader& reader,
 // crash has torn the later superblock there is no such record.
 class LaterRecords {
  public:
-  LaterRecords(Store& log, const Superblock& superblock)
-      : superblock_(superblock), later_(superblock), reader_(log, superblock) {
+  LaterRecords(Store& log, const Superblock& superblock, WorkMeter& meter)
+      : superblock_(superblock), later_(superblock), reader_(log, superblock, meter) {
     later_.files.resize(kJournalFilesMax);
   }
 
@@ -190,9 +192,13 @@ Error outlived(const Store& log) {
                     "restore the journal and its files from a copy");
 }
 
-}  // namespace
+struct Choice {
+  Superblock superblock;
+  bool is_sure = false;  // Both are whole.
+};
 
-Result<Superblock> read_superblock(Store& log) {
+// The newer one of those that are whole.
+Result<Choice> choose_superblock(Store& log) {
   if (QUIRE_TRY(log.size_bytes()) < kCircleOffsetBytes) {
     return fail(too_short(log));
   }
@@ -217,15 +223,26 @@ Result<Superblock> read_superblock(Store& log) {
   if (QUIRE_TRY(log.size_bytes()) < kCircleOffsetBytes + chosen.log_bytes) {
     return fail(too_short(log));
   }
-  // The other one was torn by a crash while it was written, or is damaged.
-  if ((!first || !second) && QUIRE_TRY(LaterRecords(log, chosen).exist())) {
-    return fail(outlived(log));
-  }
-  return chosen;
+  return Choice{.superblock = std::move(chosen), .is_sure = first && second};
 }
 
-Result<bool> has_good_images(Store& log, const Superblock& superblock,
-                             const ScannedRecord& record) {
+}  // namespace
+
+Result<Superblock> read_superblock(Store& log, WorkMeter& meter) {
+  Choice choice = QUIRE_TRY(choose_superblock(log));
+  // The other one was torn by a crash while it was written, or is damaged.
+  if (!choice.is_sure && QUIRE_TRY(LaterRecords(log, choice.superblock, meter).exist())) {
+    return fail(outlived(log));
+  }
+  return std::move(choice.superblock);
+}
+
+Result<Superblock> peek_superblock(Store& log) {
+  return std::move(QUIRE_TRY(choose_superblock(log)).superblock);
+}
+
+Result<bool> has_good_images(Store& log, const Superblock& superblock, const ScannedRecord& record,
+                             WorkMeter& meter) {
   const std::uint64_t at_once = std::max<std::uint64_t>(kWindowBytesMax / superblock.page_bytes, 1);
   const RecordBuffer memory(at_once * superblock.page_bytes);
   const std::vector<LogImage>& images = record.header.images;
@@ -237,6 +254,7 @@ Result<bool> has_good_images(Store& log, const Superblock& superblock,
     if (QUIRE_TRY(log.read(offset, bytes)) < bytes.size()) {
       return fail(too_short(log));
     }
+    QUIRE_TRY(meter.add(bytes.size()));
     for (std::size_t i = 0; i < count; ++i) {
       const auto page = bytes.subspan(i * superblock.page_bytes, superblock.page_bytes);
       if (checksum_of(page) != images[first + i].checksum) {
@@ -248,11 +266,11 @@ Result<bool> has_good_images(Store& log, const Superblock& superblock,
 }
 
 Result<std::vector<ScannedRecord>> scan_log(Store& log, const Superblock& superblock,
-                                            Verification verification) {
+                                            Verification verification, WorkMeter& meter) {
   if (superblock.is_clean) {
     return std::vector<ScannedRecord>();
   }
-  CircleReader reader(log, superblock);
+  CircleReader reader(log, superblock, meter);
   std::vector<ScannedRecord> records = QUIRE_TRY(scan_headers(reader, superblock));
   const std::uint64_t end_position =
       records.empty() ? superblock.tail_position_bytes : position_after(records.back(), superblock);
@@ -262,7 +280,7 @@ Result<std::vector<ScannedRecord>> scan_log(Store& log, const Superblock& superb
   }
   for (std::size_t i = 0; verification == Verification::kImages && i < records.size(); ++i) {
     if (records[i].header.lsn > durable_lsn &&
-        !QUIRE_TRY(has_good_images(log, superblock, records[i]))) {
+        !QUIRE_TRY(has_good_images(log, superblock, records[i], meter))) {
       records.resize(i);
     }
   }

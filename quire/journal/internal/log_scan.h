@@ -21,6 +21,7 @@
 #include "quire/base/result.h"
 #include "quire/io/store.h"
 #include "quire/journal/internal/journal_format.h"
+#include "quire/journal/internal/work_meter.h"
 
 namespace quire::internal {
 
@@ -38,17 +39,22 @@ struct ScannedRecord {
   }
 };
 
+// All of these also fail with what the meter says.
+
 // The superblock that counts: the newer one, or the one that a crash has left whole while the other
 // was written. Then all of the log is read, to be sure that it was a crash.
 // Errors: kCorrupt, kNewerVersion, kTruncated; those of reading.
-[[nodiscard]] Result<Superblock> read_superblock(Store& log);
+[[nodiscard]] Result<Superblock> read_superblock(Store& log, WorkMeter& meter);
+// The same without being sure: for what all superblocks of a journal have in common.
+[[nodiscard]] Result<Superblock> peek_superblock(Store& log);
 
 // Errors: kCorrupt when a record that was durable is damaged; those of reading.
 [[nodiscard]] Result<std::vector<ScannedRecord>> scan_log(Store& log, const Superblock& superblock,
-                                                          Verification verification);
+                                                          Verification verification,
+                                                          WorkMeter& meter);
 
 // Compares the images of a record with their checksums; false: one differs.
 [[nodiscard]] Result<bool> has_good_images(Store& log, const Superblock& superblock,
-                                           const ScannedRecord& record);
+                                           const ScannedRecord& record, WorkMeter& meter);
 
 }  // namespace quire::internal

@@ -21,10 +21,11 @@ bool is_full(const Error& error) {
 }  // namespace
 
 PlanWriter::PlanWriter(Store& log, std::uint64_t log_bytes, std::uint64_t page_bytes,
-                       std::uint64_t memory_bytes)
+                       std::uint64_t memory_bytes, WorkMeter& meter)
     : page_bytes_(page_bytes),
       pages_max_(std::max<std::uint64_t>(memory_bytes / page_bytes, 1)),
-      reader_(log, log_bytes, page_bytes, transfers_),
+      meter_(meter),
+      reader_(log, log_bytes, page_bytes, transfers_, meter),
       writes_(Transfers::kUnderWayMax) {
   for (Write& write : writes_) {
     free_writes_.push_back(&write);
@@ -165,8 +166,10 @@ Result<std::byte*> PlanWriter::gather(Places places, std::byte*& block) {
 }
 
 void PlanWriter::finish(Write& write) {
-  if (const Result<std::uint64_t> written = write.request.result(); !written && !error_) {
-    error_ = written.error();
+  const Result<std::uint64_t> written = write.request.result();
+  if (const Result<void> done = written ? meter_.add(*written) : fail(written.error());
+      !done && !error_) {
+    error_ = done.error();
   }
   if (write.block != nullptr) {
     transfers_.give_block(write.block);

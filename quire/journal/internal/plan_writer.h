@@ -28,6 +28,7 @@
 #include "quire/journal/internal/image_reader.h"
 #include "quire/journal/internal/page_index.h"
 #include "quire/journal/internal/transfers.h"
+#include "quire/journal/internal/work_meter.h"
 
 namespace quire::internal {
 
@@ -46,9 +47,10 @@ class PlanWriter {
  public:
   // `memory_bytes`: of images, at a time; at least a page is. The blocks of Transfers come on top.
   PlanWriter(Store& log, std::uint64_t log_bytes, std::uint64_t page_bytes,
-             std::uint64_t memory_bytes);
+             std::uint64_t memory_bytes, WorkMeter& meter);
 
-  // Sorts the plan's pages. Errors: those of both stores; kCorrupt; ENOMEM.
+  // Sorts the plan's pages. The meter is told of their bytes, as read and as written.
+  // Errors: those of both stores; kCorrupt; ENOMEM; what the meter says.
   tl::expected<void, PlanError> write(Store& file, CheckpointPlan& plan);
   [[nodiscard]] const PlanCounts& counts() const noexcept { return counts_; }
   [[nodiscard]] const ImageReaderStats& read_stats() const noexcept { return reader_.stats(); }
@@ -78,6 +80,7 @@ class PlanWriter {
 
   const std::uint64_t page_bytes_;
   const std::size_t pages_max_;
+  WorkMeter& meter_;
   Transfers transfers_;
   ImageReader reader_;
   std::unique_ptr<ImageArena> memory_;

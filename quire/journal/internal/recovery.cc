@@ -7,9 +7,25 @@
 #include "quire/journal/internal/plan_writer.h"
 
 namespace quire::internal {
+namespace {
 
-Result<Replay> Replay::read(Store& log, const Superblock& superblock, Verification verification) {
-  return Replay(superblock, QUIRE_TRY(scan_log(log, superblock, verification)));
+// To be read, and written.
+std::uint64_t transfer_bytes_of(const std::vector<CheckpointPlan>& plans,
+                                std::uint64_t page_bytes) {
+  std::uint64_t bytes = 0;
+  for (const CheckpointPlan& plan : plans) {
+    for (const CheckpointPlan::Page& page : plan.pages) {
+      bytes += page_bytes + page.valid_bytes;
+    }
+  }
+  return bytes;
+}
+
+}  // namespace
+
+Result<Replay> Replay::read(Store& log, const Superblock& superblock, Verification verification,
+                            WorkMeter& meter) {
+  return Replay(superblock, QUIRE_TRY(scan_log(log, superblock, verification, meter)));
 }
 
 Replay::Replay(const Superblock& superblock, std::vector<ScannedRecord> records)
@@ -74,12 +90,16 @@ void Replay::replay(const ScannedRecord& record) {
 }
 
 Result<RecoveryCounts> Replay::apply(Store& log, std::span<Store* const> files,
-                                     std::uint64_t memory_bytes) const {
+                                     std::uint64_t memory_bytes, WorkMeter& meter) const {
   QUIRE_CHECK_EQ(files.size(), files_.size());
-  PlanWriter writer(log, superblock_.log_bytes, superblock_.page_bytes, memory_bytes);
+  std::vector<CheckpointPlan> plans;
+  for (const File& file : files_) {
+    plans.push_back(file.index.plan_checkpoint(last_commit_));
+  }
+  meter.set_left(transfer_bytes_of(plans, superblock_.page_bytes));
+  PlanWriter writer(log, superblock_.log_bytes, superblock_.page_bytes, memory_bytes, meter);
   for (std::size_t i = 0; i < files.size(); ++i) {
-    CheckpointPlan plan = files_[i].index.plan_checkpoint(last_commit_);
-    if (auto written = writer.write(*files[i], plan); !written) {
+    if (auto written = writer.write(*files[i], plans[i]); !written) {
       return fail(written.error().error.about("recover", files[i]->name()));
     }
   }

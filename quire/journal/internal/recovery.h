@@ -32,13 +32,14 @@ struct RecoveryCounts {
 class Replay {
  public:
   // Errors: those of scan_log().
-  static Result<Replay> read(Store& log, const Superblock& superblock, Verification verification);
+  static Result<Replay> read(Store& log, const Superblock& superblock, Verification verification,
+                             WorkMeter& meter);
 
   // Brings the files to the last commit. REQUIRES: as many as the superblock has, in its order.
-  // `memory_bytes`: of images, at a time. Errors: those of the stores; kCorrupt. Files may have
-  // been changed in part: try again, or restore them.
+  // `memory_bytes`: of images, at a time. Errors: those of the stores; kCorrupt; what the meter
+  // says. Files may have been changed in part: try again, or restore them.
   Result<RecoveryCounts> apply(Store& log, std::span<Store* const> files,
-                               std::uint64_t memory_bytes) const;
+                               std::uint64_t memory_bytes, WorkMeter& meter) const;
 
   [[nodiscard]] const std::vector<ScannedRecord>& records() const noexcept { return records_; }
   [[nodiscard]] std::uint64_t last_commit() const noexcept { return last_commit_; }
