@@ -134,9 +134,15 @@ TEST(UpdateTest, WhoHasOneMayBeginOthersWhileCutsWait) {
     gate.begin_shut();
     ++shut;
   }
+  std::vector<std::thread> cutters;  // A cut does not depend on another one.
   for (UpdateGate& gate : gates) {
-    gate.await_empty();
-    gate.open();
+    cutters.emplace_back([&] {
+      gate.await_empty();
+      gate.open();
+    });
+  }
+  for (std::thread& cutter : cutters) {
+    cutter.join();
   }
   one.join();
   two.join();
