@@ -28,6 +28,11 @@ const std::string kAttribute = sys::kJournalAttribute;
 // Beyond every journal's end: tells others the number of the process that has it open.
 constexpr std::uint64_t kSignOffsetBytes = kFileOffsetMax - 1;
 
+constexpr std::uint32_t kPrivateMode = 0600;
+constexpr std::uint32_t kSharedMode = 0666;
+constexpr std::uint32_t kGroupMode = 0070;
+const std::string kAccessControlList = "system.posix_acl_access";
+
 std::string text_of(const JournalUuid& uuid) {
   std::string text;
   for (const std::byte byte : uuid) {
@@ -135,7 +140,7 @@ Error in_use(const std::string& path, int fd) {
 
 Result<sys::Descriptor> lock_path(const std::string& path, bool create) {
   sys::Outcome<sys::Descriptor> opened =
-      sys::open_file(path.c_str(), {.write = true, .create = create});
+      sys::open_file(path.c_str(), {.write = true, .create = create, .mode = kPrivateMode});
   if (!opened) {
     return fail(sys::to_error(opened.error(), "open journal", path));
   }
@@ -152,19 +157,61 @@ Result<std::shared_ptr<File>> open_log(const std::string& path, WriteThrough thr
       open_file(path, {.writable = true, .cache = CacheUse::kBypass, .write_through = through})));
 }
 
-// Under another name until it is whole and durable. Returns its lock.
-Result<sys::Descriptor> make_journal(const std::string& path, const JournalOptions& options) {
-  const std::string unfinished = path + ".new";
-  sys::Descriptor lock = QUIRE_TRY(lock_path(unfinished, true));
+// What all of these files have in common: kKeepOwner where they differ.
+Result<sys::FileMetadata> common_access(const std::vector<JournalFile>& files) {
+  std::optional<sys::FileMetadata> common;
+  for (const JournalFile& file : files) {
+    const auto& data = dynamic_cast<const File&>(*file.store);
+    const sys::Outcome<sys::FileMetadata> found = sys::metadata_of(data.fd());
+    if (!found) {
+      return fail(sys::to_error(found.error(), "make journal", data.name()));
+    }
+    if (!common) {
+      common = *found;
+    }
+    common->owner = common->owner == found->owner ? common->owner : sys::kKeepOwner;
+    common->group = common->group == found->group ? common->group : sys::kKeepOwner;
+    common->mode &= found->mode;
+    if (sys::attribute(data.fd(), kAccessControlList)) {
+      common->mode &= ~kGroupMode;  // They are the list's mask.
+    }
+  }
+  return *common;
+}
+
+// It holds the bytes of its files: who may not read one of them may not read it.
+Result<void> share_access(int journal, const std::vector<JournalFile>& files) {
+  const sys::FileMetadata common = QUIRE_TRY(common_access(files));
+  // Only root gives files away; a group may be one of the process's own.
+  if (!sys::set_owner(journal, common.owner, common.group)) {
+    static_cast<void>(sys::set_owner(journal, sys::kKeepOwner, common.group));
+  }
+  const sys::Outcome<sys::FileMetadata> made = sys::metadata_of(journal);
+  const bool is_their_group = made && made->group == common.group;
+  const std::uint32_t shared_mode = is_their_group ? kSharedMode : kSharedMode & ~kGroupMode;
+  // Refused where the file system has no modes: then none is too wide.
+  static_cast<void>(sys::set_mode(journal, (common.mode & shared_mode) | kPrivateMode));
+  return {};
+}
+
+Result<void> write_journal(const std::string& path, int fd, const std::vector<JournalFile>& files,
+                           const JournalOptions& options) {
+  QUIRE_TRY(share_access(fd, files));
   JournalUuid uuid{};
   if (const auto drawn = sys::draw_random(uuid); !drawn) {
     return fail(sys::to_error(drawn.error(), "make journal", path));
   }
-  const Result<void> formatted =
-      Journal::format(*QUIRE_TRY(open_log(unfinished, WriteThrough::kOnSync)), uuid, options);
-  if (!formatted) {
+  return Journal::format(*QUIRE_TRY(open_log(path, WriteThrough::kOnSync)), uuid, options);
+}
+
+// Under another name until it is whole and durable. Returns its lock.
+Result<sys::Descriptor> make_journal(const std::string& path, const std::vector<JournalFile>& files,
+                                     const JournalOptions& options) {
+  const std::string unfinished = path + ".new";
+  sys::Descriptor lock = QUIRE_TRY(lock_path(unfinished, true));
+  if (const auto written = write_journal(unfinished, lock.get(), files, options); !written) {
     static_cast<void>(sys::unlink_path(unfinished.c_str()));  // Why it failed counts.
-    return fail(formatted.error().about("make journal", path));
+    return fail(written.error().about("make journal", path));
   }
   if (const auto renamed = sys::rename_path(unfinished.c_str(), path.c_str()); !renamed) {
     return fail(sys::to_error(renamed.error(), "make journal", path));
@@ -198,7 +245,7 @@ Result<sys::Descriptor> find_or_make(const std::string& path, const std::vector<
       return fail(missing(path, data));
     }
   }
-  return make_journal(path, options);
+  return make_journal(path, files, options);
 }
 
 // A file that carries this journal's mark and number is the file of that number, wherever a copy

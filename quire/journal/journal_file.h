@@ -6,7 +6,8 @@
 //   auto journal = QUIRE_TRY(open_journal({"accounts.db", "log.db"}, {.path = "bank.journal"}));
 //
 //   no journal   made under another name, whole and durable, then renamed: one that is there is
-//                whole, or damaged
+//                whole, or damaged. It has the bytes of its files, so it gets their owner and
+//                group, where the process may give them, and of the mode what all of them allow
 //   the file     carries the attribute user.quire.journal, "<uuid> <its number>", from before its
 //                first change until close(). A file that carries it and whose journal is missing,
 //                or is another one, is refused: its last commits may be in there.
