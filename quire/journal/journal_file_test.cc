@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -238,52 +237,6 @@ TEST_F(JournalFileTest, ADiskThatFillsUpWhileAJournalIsMadeLeavesNothingBehind) 
   EXPECT_FALSE(std::filesystem::exists(journal_path_));
   EXPECT_FALSE(std::filesystem::exists(journal_path_ + ".new"));
   EXPECT_FALSE(has_mark(path_));
-}
-
-std::uint32_t mode_of(const std::string& path) {
-  struct stat status{};
-  EXPECT_EQ(::stat(path.c_str(), &status), 0) << path;
-  return status.st_mode & 07777U;
-}
-
-// Goal:   nobody reads in a journal what he may not read in its files.
-TEST_F(JournalFileTest, ItsModeAllowsWhatAllOfItsFilesAllow) {
-  const std::string other = directory_.write("other", "");
-  directory_.write("data", "");
-  for (const auto& [first, second, expected] :
-       {std::array{0600U, 0644U, 0600U}, std::array{0664U, 0666U, 0664U},
-        std::array{0640U, 0604U, 0600U}, std::array{0755U, 0777U, 0644U}}) {
-    SCOPED_TRACE(first);
-    ASSERT_EQ(::chmod(path_.c_str(), first), 0);
-    ASSERT_EQ(::chmod(other.c_str(), second), 0);
-    std::filesystem::remove(journal_path_);
-    ASSERT_TRUE(open_journal({path_, other}, small()).value()->close().has_value());
-    EXPECT_EQ(mode_of(journal_path_), expected);
-  }
-}
-
-TEST_F(JournalFileTest, ItsOwnerIsThatOfItsFiles) {
-  if (::geteuid() != 0) {
-    GTEST_SKIP() << "chown: needs root";
-  }
-  constexpr uid_t kSomebody = 65534;
-  const std::string other = directory_.write("other", "");
-  directory_.write("data", "");
-  ASSERT_EQ(::chmod(path_.c_str(), 0660), 0);
-  ASSERT_EQ(::chmod(other.c_str(), 0660), 0);
-  ASSERT_EQ(::chown(path_.c_str(), kSomebody, kSomebody), 0);
-  ASSERT_TRUE(open_journal({path_}, small()).value()->close().has_value());
-  struct stat status{};
-  ASSERT_EQ(::stat(journal_path_.c_str(), &status), 0);
-  EXPECT_EQ(status.st_uid, kSomebody);
-  EXPECT_EQ(status.st_gid, kSomebody);
-  EXPECT_EQ(status.st_mode & 07777U, 0660U);
-
-  std::filesystem::remove(journal_path_);
-  ASSERT_TRUE(open_journal({path_, other}, small()).value()->close().has_value());
-  ASSERT_EQ(::stat(journal_path_.c_str(), &status), 0);
-  EXPECT_EQ(status.st_uid, 0U);               // Neither of the two owners ...
-  EXPECT_EQ(status.st_mode & 07777U, 0600U);  // ... nor groups may read what the other has.
 }
 
 // Goal:   whichever system call fails, an error says so, and what was acknowledged is there.
