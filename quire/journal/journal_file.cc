@@ -225,8 +225,9 @@ Error missing(const std::string& path, const File& file) {
                 .operation = "open journal",
                 .subject = path,
                 .cause = file.name() + " needs its journal, which may have its last commits",
-                .remedy = "bring the journal back, or name it; remove the attribute " + kAttribute +
-                          " to give up what is in there"});
+                .remedy = "bring the journal back, or name it: it may stand beside another name of "
+                          "the file; remove the attribute " +
+                          kAttribute + " to give up what is in there"});
 }
 
 // The lock of the journal, which is there afterwards.
@@ -267,7 +268,11 @@ Result<void> recognise(std::vector<JournalFile>& files, const internal::Superblo
 }  // namespace
 
 std::string journal_path_of(const std::string& path) {
-  return path + ".quire-journal";
+  std::error_code error;
+  const bool is_link = std::filesystem::is_symlink(path, error);
+  const std::filesystem::path target =
+      is_link ? std::filesystem::canonical(path, error) : std::filesystem::path(path);
+  return (error || target.empty() ? path : target.string()) + ".quire-journal";
 }
 
 Result<JournalFile> open_journal_file(const std::string& path, bool create) {

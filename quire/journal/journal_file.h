@@ -47,7 +47,8 @@ struct JournalFileOptions {
 // For Journal::add_file().
 [[nodiscard]] Result<JournalFile> open_journal_file(const std::string& path, bool create = false);
 
-// Where the journal of a file is when nothing else is said.
+// Where the journal of a file is when nothing else is said: beside the file, and not beside a
+// symbolic link to it. A hard link is another file for this; it is refused while there is a mark.
 [[nodiscard]] std::string journal_path_of(const std::string& path);
 
 }  // namespace quire

@@ -76,5 +76,35 @@ TEST_F(JournalPlaceTest, ItsOwnerIsThatOfItsFiles) {
   EXPECT_EQ(status.st_mode & 07777U, 0600U);  // ... nor groups may read what the other has.
 }
 
+TEST_F(JournalPlaceTest, ASymbolicLinkLeadsToTheJournalOfItsFile) {
+  ASSERT_TRUE(std::filesystem::create_directory(directory_.file("deep")));
+  const std::string target = directory_.write("deep/target", "");
+  const std::string link = directory_.file("link");
+  std::filesystem::create_symlink("deep/target", link);
+  EXPECT_EQ(std::filesystem::canonical(directory_.path()).string() + "/deep/target.quire-journal",
+            journal_path_of(link));
+  {
+    const auto journal = open_journal({link}, small()).value();
+    EXPECT_FALSE(std::filesystem::exists(link + ".quire-journal"));
+    ASSERT_TRUE(journal->file(0).write(0, std::vector<std::byte>(4096, std::byte{7})));
+    ASSERT_TRUE(journal->commit().has_value());
+    const auto second = open_journal({target}, small());
+    ASSERT_FALSE(second.has_value());
+    EXPECT_EQ(second.error().code(), std::errc::device_or_resource_busy);
+  }
+  EXPECT_TRUE(open_journal({target}, small()).has_value());
+  EXPECT_EQ(testing::read_file(link), std::string(4096, '\7'));
+}
+
+TEST_F(JournalPlaceTest, AHardLinkIsToldThatTheJournalMayStandElsewhere) {
+  const auto journal = open_journal({path_}, small()).value();
+  std::filesystem::create_hard_link(path_, directory_.file("other"));
+  const auto second = open_journal({directory_.file("other")}, small());
+  ASSERT_FALSE(second.has_value());
+  EXPECT_EQ(second.error().code(), std::errc::no_such_file_or_directory);
+  EXPECT_NE(second.error().remedy().find("beside another name"), std::string::npos)
+      << second.error().message();
+}
+
 }  // namespace
 }  // namespace quire
