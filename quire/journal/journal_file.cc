@@ -140,7 +140,10 @@ Error in_use(const std::string& path, int fd) {
 
 Result<sys::Descriptor> lock_path(const std::string& path, bool create) {
   sys::Outcome<sys::Descriptor> opened =
-      sys::open_file(path.c_str(), {.write = true, .create = create, .mode = kPrivateMode});
+      sys::open_file(path.c_str(), {.write = true,
+                                    .create = create,
+                                    .no_follow = create,  // Nor make it wherever a link leads.
+                                    .mode = kPrivateMode});
   if (!opened) {
     return fail(sys::to_error(opened.error(), "open journal", path));
   }
@@ -208,7 +211,14 @@ Result<void> write_journal(const std::string& path, int fd, const std::vector<Jo
 Result<sys::Descriptor> make_journal(const std::string& path, const std::vector<JournalFile>& files,
                                      const JournalOptions& options) {
   const std::string unfinished = path + ".new";
-  sys::Descriptor lock = QUIRE_TRY(lock_path(unfinished, true));
+  sys::Descriptor lock = QUIRE_TRY(lock_path(unfinished, true).map_error([&](const Error& error) {
+    return error.about("make journal", path);
+  }));
+  // Somebody else may have made it since it was found to be missing. From here on nobody can.
+  if (sys::path_status(path.c_str(), false)) {
+    static_cast<void>(sys::unlink_path(unfinished.c_str()));
+    return lock_path(path, false);
+  }
   if (const auto written = write_journal(unfinished, lock.get(), files, options); !written) {
     static_cast<void>(sys::unlink_path(unfinished.c_str()));  // Why it failed counts.
     return fail(written.error().about("make journal", path));

@@ -11,6 +11,7 @@
 #include <filesystem>
 
 #include "quire/journal/journal_file.h"
+#include "quire/journal/journal_report.h"
 #include "quire/journal/journaled_store.h"
 #include "quire/sys/call.h"
 #include "quire/testing/process.h"
@@ -104,6 +105,35 @@ TEST_F(JournalPlaceTest, AHardLinkIsToldThatTheJournalMayStandElsewhere) {
   EXPECT_EQ(second.error().code(), std::errc::no_such_file_or_directory);
   EXPECT_NE(second.error().remedy().find("beside another name"), std::string::npos)
       << second.error().message();
+}
+
+// Goal:   of two processes that find no journal one makes it, and the other opens that one.
+// Method: what is there is reported as missing, once, as it would be to who looked before.
+TEST_F(JournalPlaceTest, AJournalThatWasMadeMeanwhileIsNotReplaced) {
+  ASSERT_TRUE(open_journal({path_}, small()).value()->close().has_value());
+  const JournalUuid uuid = inspect_journal(journal_path_, JournalCheck::kHeaders).value().uuid;
+  const auto open_late = [&](std::uint64_t nth) {
+    const sys::FaultPlan plan({.call = sys::Call::kStatus, .nth = nth, .error = ENOENT});
+    static_cast<void>(open_journal({path_}, small()));
+    return plan.hits() > 0;
+  };
+  std::uint64_t nth = 1;
+  while (open_late(nth)) {
+    EXPECT_EQ(inspect_journal(journal_path_, JournalCheck::kHeaders).value().uuid, uuid) << nth;
+    EXPECT_FALSE(std::filesystem::exists(journal_path_ + ".new")) << nth;
+    ++nth;
+  }
+  EXPECT_GT(nth, 1U);
+}
+
+TEST_F(JournalPlaceTest, ALinkInThePlaceOfAnUnfinishedJournalIsNotFollowed) {
+  const std::string victim = directory_.write("victim", "precious");
+  std::filesystem::create_symlink(victim, journal_path_ + ".new");
+  const auto opened = open_journal({path_}, small());
+  ASSERT_FALSE(opened.has_value());
+  EXPECT_NE(opened.error().message().find("make journal(" + journal_path_ + ")"), std::string::npos)
+      << opened.error().message();
+  EXPECT_EQ(testing::read_file(victim), "precious");
 }
 
 }  // namespace
