@@ -248,7 +248,7 @@ Result<bool> has_good_images(Store& log, const Superblock& superblock,
 }
 
 Result<std::vector<ScannedRecord>> scan_log(Store& log, const Superblock& superblock,
-                                            Verification verification) {
+                                            Verification verification, LogUse use) {
   if (superblock.is_clean) {
     return std::vector<ScannedRecord>();
   }
@@ -267,10 +267,17 @@ Result<std::vector<ScannedRecord>> scan_log(Store& log, const Superblock& superb
     }
   }
   const std::uint64_t missing_lsn = superblock.tail_lsn + records.size();
-  if (QUIRE_TRY(is_known_durable(reader, superblock, end_position, missing_lsn))) {
-    return fail(damaged(log, missing_lsn));
+  if (!QUIRE_TRY(is_known_durable(reader, superblock, end_position, missing_lsn))) {
+    return records;
   }
-  return records;
+  if (use == LogUse::kChanging) {
+    CircleReader again(log, superblock);
+    const std::optional<RecordHeader> header = QUIRE_TRY(again.header_at(end_position));
+    if (header && header->lsn == missing_lsn) {
+      return records;
+    }
+  }
+  return fail(damaged(log, missing_lsn));
 }
 
 }  // namespace quire::internal

@@ -8,8 +8,9 @@
 
 namespace quire::internal {
 
-Result<Replay> Replay::read(Store& log, const Superblock& superblock, Verification verification) {
-  return Replay(superblock, QUIRE_TRY(scan_log(log, superblock, verification)));
+Result<Replay> Replay::read(Store& log, const Superblock& superblock, Verification verification,
+                            LogUse use) {
+  return Replay(superblock, QUIRE_TRY(scan_log(log, superblock, verification, use)));
 }
 
 Replay::Replay(const Superblock& superblock, std::vector<ScannedRecord> records)
