@@ -61,6 +61,12 @@ Result<std::optional<std::string>> read_mark(const File& file) {
   return fail(sys::to_error(mark.error(), "read attribute " + kAttribute, file.name()));
 }
 
+// Whether its file system has any, so that a file without a mark was never given one.
+bool has_attributes(const File& file) {
+  const sys::Outcome<std::string> mark = sys::attribute(file.fd(), kAttribute);
+  return mark || !has_no_attributes(mark.error());
+}
+
 class FileGuard final : public JournalGuard {
  public:
   // `remark`: what explain() says of the log.
@@ -259,17 +265,35 @@ Result<sys::Descriptor> find_or_make(const std::string& path, const std::vector<
   return make_journal(path, files, options);
 }
 
+Error outdated(const File& file, const Store& log) {
+  return make_error(
+      Errc::kChanged, "open journal", log.name(),
+      "it has changes for " + file.name() +
+          ", which was closed with all its commits since: it is an old copy",
+      "open the file with the journal that it had last; it needs none now, so if that "
+      "is lost, remove this one");
+}
+
 // A file that carries this journal's mark and number is the file of that number, wherever a copy
-// of both has come from.
-Result<void> recognise(std::vector<JournalFile>& files, const internal::Superblock& superblock) {
+// of both has come from. One without a mark needs no journal: where a journal has changes for it
+// all the same, they are older than what is in the file.
+Result<void> recognise(std::vector<JournalFile>& files, const internal::Superblock& superblock,
+                       const Store& log) {
   for (std::size_t i = 0; i < files.size(); ++i) {
     const auto& data = dynamic_cast<const File&>(*files[i].store);
     const std::optional<std::string> mark = QUIRE_TRY(read_mark(data));
     if (mark && !mark->starts_with(text_of(superblock.uuid))) {
       return fail(FileGuard::belongs_to_another(data));
     }
-    if (mark == mark_of(superblock.uuid, i) && i < superblock.files.size()) {
+    if (i >= superblock.files.size()) {
+      continue;
+    }
+    if (mark == mark_of(superblock.uuid, i)) {
       files[i].identity = superblock.files[i].identity;
+    }
+    const bool is_known = files[i].identity == superblock.files[i].identity;
+    if (!mark && is_known && !superblock.is_clean && has_attributes(data)) {
+      return fail(outdated(data, log));
     }
   }
   return {};
@@ -325,7 +349,7 @@ Result<std::unique_ptr<Journal>> open_journal(const std::vector<std::string>& pa
   // there are no such locks, others are refused all the same, only not told by whom.
   static_cast<void>(sys::lock_byte_shared(lock.get(), kSignOffsetBytes, sys::LockHolder::kProcess));
   const internal::Superblock superblock = QUIRE_TRY(internal::read_superblock(*parts.log));
-  QUIRE_TRY(recognise(parts.files, superblock));
+  QUIRE_TRY(recognise(parts.files, superblock, *log));
   parts.guard = std::make_shared<FileGuard>(std::move(lock), superblock.uuid,
                                             log->is_direct() ? "" : log->explain());
   return Journal::open(std::move(parts), options.journal);

@@ -136,5 +136,29 @@ TEST_F(JournalPlaceTest, ALinkInThePlaceOfAnUnfinishedJournalIsNotFollowed) {
   EXPECT_EQ(testing::read_file(victim), "precious");
 }
 
+// Goal:   a copy of a journal from before a later commit takes nothing back.
+TEST_F(JournalPlaceTest, AnOldCopyOfAJournalIsRefused) {
+  const auto commit = [&](int value) {
+    auto journal = open_journal({path_}, small()).value();
+    const std::vector<std::byte> page(4096, static_cast<std::byte>(value));
+    EXPECT_TRUE(journal->file(0).write(0, page).has_value());
+    EXPECT_TRUE(journal->commit().has_value());
+    return journal;
+  };
+  commit(1).reset();
+  std::filesystem::copy_file(journal_path_, directory_.file("old"));
+  ASSERT_TRUE(commit(2)->close().has_value());
+  std::filesystem::copy_file(directory_.file("old"), journal_path_,
+                             std::filesystem::copy_options::overwrite_existing);
+  const auto opened = open_journal({path_}, small());
+  ASSERT_FALSE(opened.has_value());
+  EXPECT_EQ(opened.error().code(), Errc::kChanged);
+  EXPECT_NE(opened.error().message().find("old copy"), std::string::npos)
+      << opened.error().message();
+  EXPECT_EQ(testing::read_file(path_), std::string(4096, '\2'));
+  std::filesystem::remove(journal_path_);  // As the error says.
+  EXPECT_TRUE(open_journal({path_}, small()).has_value());
+}
+
 }  // namespace
 }  // namespace quire

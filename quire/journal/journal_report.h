@@ -6,8 +6,8 @@
 // A journal that is in use changes while it is read, and may look damaged then: it is read again
 // until one reading finds everything in order, or two agree that it is.
 //
-// Thread-safety: any thread. In a process that has the journal open, others that come to open it are
-//                not told any more who has it.
+// Thread-safety: any thread. Of a process that has the journal open and looks at it by its path,
+//                others are not told any more that it is the one.
 // Errors:        those of reading; kCorrupt, kNewerVersion, kTruncated as Journal::open() gives
 //                them; EBUSY when it changes faster than it can be read.
 #pragma once
