@@ -177,9 +177,14 @@ void encode_superblock(const Superblock& superblock, std::span<std::byte> slot) 
   out.put(checksum_around(slot, kSuperblockChecksumAt));
 }
 
+bool begins_as_superblock(std::span<const std::byte> slot) {
+  QUIRE_CHECK_GE(slot.size(), kSuperblockMagic.size());
+  return has_magic(slot, kSuperblockMagic);
+}
+
 Result<Superblock> decode_superblock(std::span<const std::byte> slot, const std::string& name) {
   QUIRE_CHECK_EQ(slot.size(), kSlotBytes);
-  if (!has_magic(slot, kSuperblockMagic)) {
+  if (!begins_as_superblock(slot)) {
     return corrupt(name, "it does not begin as a journal of quire");
   }
   Reader in(slot);

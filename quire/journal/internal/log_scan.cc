@@ -193,13 +193,14 @@ Error outlived(const Store& log) {
 }  // namespace
 
 Result<Superblock> read_superblock(Store& log) {
-  if (QUIRE_TRY(log.size_bytes()) < kCircleOffsetBytes) {
-    return fail(too_short(log));
-  }
   const RecordBuffer memory(kCircleOffsetBytes);
   const std::span<std::byte> slots(memory.begin(), kCircleOffsetBytes);
-  if (QUIRE_TRY(log.read(0, slots)) < slots.size()) {
-    return fail(too_short(log));
+  const std::uint64_t got = QUIRE_TRY(log.read(0, slots));
+  if (got < slots.size()) {
+    std::ranges::fill(slots.subspan(got), std::byte{0});
+    const bool may_be_one = got == 0 || begins_as_superblock(slots);
+    return fail(may_be_one ? too_short(log)
+                           : decode_superblock(slots.first(kSlotBytes), log.name()).error());
   }
   const auto first = decode_superblock(slots.first(kSlotBytes), log.name());
   const auto second = decode_superblock(slots.last(kSlotBytes), log.name());
