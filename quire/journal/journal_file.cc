@@ -265,6 +265,16 @@ Result<sys::Descriptor> find_or_make(const std::string& path, const std::vector<
   return make_journal(path, files, options);
 }
 
+// Of a symbolic link, what it leads to; other paths stay as they are.
+std::string target_of(const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::is_symlink(path, error) || error) {
+    return path;
+  }
+  const std::string target = std::filesystem::canonical(path, error).string();
+  return error ? path : target;
+}
+
 Error outdated(const File& file, const Store& log) {
   return make_error(
       Errc::kChanged, "open journal", log.name(),
@@ -302,11 +312,7 @@ Result<void> recognise(std::vector<JournalFile>& files, const internal::Superblo
 }  // namespace
 
 std::string journal_path_of(const std::string& path) {
-  std::error_code error;
-  const bool is_link = std::filesystem::is_symlink(path, error);
-  const std::filesystem::path target =
-      is_link ? std::filesystem::canonical(path, error) : std::filesystem::path(path);
-  return (error || target.empty() ? path : target.string()) + ".quire-journal";
+  return target_of(path) + ".quire-journal";
 }
 
 Result<JournalFile> open_journal_file(const std::string& path, bool create) {
@@ -323,7 +329,8 @@ Result<JournalFile> open_journal_file(const std::string& path, bool create) {
     identity.at(i) = static_cast<std::byte>(status->inode >> (8 * i));
   }
   std::error_code ignored;  // Then the path stays as it was given: it is a hint.
-  const std::string name = std::filesystem::absolute(path, ignored).lexically_normal().string();
+  const std::string name =
+      std::filesystem::absolute(target_of(path), ignored).lexically_normal().string();
   return JournalFile{
       .store = std::move(file), .identity = identity, .name = name.empty() ? path : name};
 }

@@ -14,10 +14,10 @@
 //   the journal  is locked (flock) while it is open; whoever comes second is refused, and told who
 //                has it
 //
-// A journal with changes knows its files by that attribute: one without it has been closed since, and
-// what an old copy of the journal has must not be done again. Where the file system has no attributes
-// it knows them by inode: explain() says so, and a journal that was lost, or is an old one, then goes
-// unnoticed.
+// A journal with changes knows its files by that attribute: one without it has been closed since,
+// and what an old copy of the journal has must not be done again. Where the file system has no
+// attributes it knows them by inode: explain() says so, and a journal that was lost, or is an old
+// one, then goes unnoticed.
 //
 // Safety:        nobody else may write to the files while they carry the attribute.
 // Thread-safety: any thread.
