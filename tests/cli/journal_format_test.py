@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/formats.md against the code: a reader made from that page alone, over journals of random work,
-finds the records that quire journal finds, and the files that quire recover makes."""
+"""docs/formats.md against the code: a reader made from that page alone, over journals of random
+work, finds the records that quire journal finds, and the files that quire recover makes."""
 import os
 import random
 import subprocess
