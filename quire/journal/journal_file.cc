@@ -67,16 +67,36 @@ bool has_attributes(const File& file) {
   return mark || !has_no_attributes(mark.error());
 }
 
+Result<sys::FileId> id_of(int fd, const std::string& name) {
+  const sys::Outcome<sys::FileStatus> status = sys::file_status(fd);
+  if (!status) {
+    return fail(sys::to_error(status.error(), "open journal", name));
+  }
+  return status->id();
+}
+
+Error named_twice(const std::string& name) {
+  return Error({.code = std::make_error_code(std::errc::invalid_argument),
+                .operation = "open journal",
+                .subject = name,
+                .cause = "the file is named twice, or is the journal itself",
+                .remedy = "name each file once: two names of one would undo each other's commits"});
+}
+
 class FileGuard final : public JournalGuard {
  public:
-  // `remark`: what explain() says of the log.
-  FileGuard(sys::Descriptor lock, const JournalUuid& uuid, std::string remark)
-      : lock_(std::move(lock)), uuid_(uuid), remark_(std::move(remark)) {}
+  // `id`: of the journal. `remark`: what explain() says of the log.
+  FileGuard(sys::Descriptor lock, sys::FileId id, const JournalUuid& uuid, std::string remark)
+      : lock_(std::move(lock)), uuid_(uuid), ids_{id}, remark_(std::move(remark)) {}
 
   Result<void> enter_file(Store& store, std::size_t number) override {
     const auto* const file = dynamic_cast<File*>(&store);
     if (file == nullptr) {
       return {};
+    }
+    const sys::FileId id = QUIRE_TRY(id_of(file->fd(), file->name()));
+    if (std::ranges::find(ids_, id) != ids_.end()) {
+      return fail(named_twice(file->name()));
     }
     const std::string mark = mark_of(uuid_, number);
     const std::optional<std::string> found = QUIRE_TRY(read_mark(*file));
@@ -86,6 +106,7 @@ class FileGuard final : public JournalGuard {
     const sys::Outcome<void> set = found ? sys::set_attribute(file->fd(), kAttribute, mark)
                                          : sys::add_attribute(file->fd(), kAttribute, mark);
     if (!set && has_no_attributes(set.error())) {
+      ids_.push_back(id);
       remark_ += (remark_.empty() ? "" : "; ") + file->name() +
                  ": its file system has no user attributes: a journal that is lost goes unnoticed";
       return {};
@@ -96,6 +117,7 @@ class FileGuard final : public JournalGuard {
     if (!set) {
       return fail(sys::to_error(set.error(), "set attribute " + kAttribute, file->name()));
     }
+    ids_.push_back(id);
     marked_.push_back(&store);
     return store.sync(Durability::kAll);
   }
@@ -124,12 +146,13 @@ class FileGuard final : public JournalGuard {
  private:
   const sys::Descriptor lock_;
   const JournalUuid uuid_;
+  std::vector<sys::FileId> ids_;  // Of the journal, and of the files it has.
   std::vector<Store*> marked_;
   std::string remark_;
 };
 
 Error in_use(const std::string& path, int fd) {
-  std::string who = "another process";
+  std::string who = "another process, or this one,";
   const auto sign = sys::find_byte_lock(fd, kSignOffsetBytes);
   if (sign && *sign && (*sign)->pid > 0) {
     std::string name =
@@ -309,6 +332,20 @@ Result<void> recognise(std::vector<JournalFile>& files, const internal::Superblo
   return {};
 }
 
+// Before anything is written to one of them.
+Result<void> require_different(const std::vector<JournalFile>& files, sys::FileId journal) {
+  std::vector<sys::FileId> ids{journal};
+  for (const JournalFile& file : files) {
+    const auto& data = dynamic_cast<const File&>(*file.store);
+    const sys::FileId id = QUIRE_TRY(id_of(data.fd(), data.name()));
+    if (std::ranges::find(ids, id) != ids.end()) {
+      return fail(named_twice(data.name()));
+    }
+    ids.push_back(id);
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string journal_path_of(const std::string& path) {
@@ -357,7 +394,9 @@ Result<std::unique_ptr<Journal>> open_journal(const std::vector<std::string>& pa
   static_cast<void>(sys::lock_byte_shared(lock.get(), kSignOffsetBytes, sys::LockHolder::kProcess));
   const internal::Superblock superblock = QUIRE_TRY(internal::read_superblock(*parts.log));
   QUIRE_TRY(recognise(parts.files, superblock, *log));
-  parts.guard = std::make_shared<FileGuard>(std::move(lock), superblock.uuid,
+  const sys::FileId id = QUIRE_TRY(id_of(lock.get(), path));
+  QUIRE_TRY(require_different(parts.files, id));
+  parts.guard = std::make_shared<FileGuard>(std::move(lock), id, superblock.uuid,
                                             log->is_direct() ? "" : log->explain());
   return Journal::open(std::move(parts), options.journal);
 }

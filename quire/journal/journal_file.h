@@ -42,8 +42,9 @@ struct JournalFileOptions {
 
 // The files get numbers in their order. A journal with changes wants the files it had, in the order
 // that it had them; more may follow.
-// Errors: those of Journal::open() and open_file(); ENOENT when a journal is missing that a file
-//         needs; kChanged when a file belongs to another journal; EBUSY when somebody has it open.
+// Errors: those of Journal::open() and open_file(); EINVAL when a file is named twice; ENOENT when
+//         a journal is missing that a file needs; kChanged when a file belongs to another journal,
+//         or the journal is an old copy; EBUSY when somebody has it open.
 [[nodiscard]] Result<std::unique_ptr<Journal>> open_journal(const std::vector<std::string>& paths,
                                                             const JournalFileOptions& options = {});
 // For Journal::add_file().

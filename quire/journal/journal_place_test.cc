@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <array>
@@ -158,6 +159,23 @@ TEST_F(JournalPlaceTest, AnOldCopyOfAJournalIsRefused) {
   EXPECT_EQ(testing::read_file(path_), std::string(4096, '\2'));
   std::filesystem::remove(journal_path_);  // As the error says.
   EXPECT_TRUE(open_journal({path_}, small()).has_value());
+}
+
+TEST_F(JournalPlaceTest, AFileIsInAJournalOnce) {
+  const std::string link = directory_.file("link");
+  auto journal = open_journal({path_}, small()).value();
+  std::filesystem::create_hard_link(path_, link);
+  const auto added = journal->add_file(open_journal_file(link).value());
+  ASSERT_FALSE(added.has_value());
+  EXPECT_EQ(added.error().code(), std::errc::invalid_argument) << added.error().message();
+  ASSERT_TRUE(journal->close().has_value());
+  journal.reset();
+  for (const std::string& second : {path_, link, journal_path_}) {
+    const auto opened = open_journal({path_, second}, small());
+    ASSERT_FALSE(opened.has_value()) << second;
+    EXPECT_EQ(opened.error().code(), std::errc::invalid_argument) << opened.error().message();
+    EXPECT_LT(::getxattr(path_.c_str(), "user.quire.journal", nullptr, 0), 0);
+  }
 }
 
 }  // namespace
