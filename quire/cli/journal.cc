@@ -128,7 +128,8 @@ void print_report(Session& session, const std::string& path, const JournalReport
   session.print("  journal      {}, generation {}, epoch {}\n", text_of(report.uuid),
                 report.generation, report.epoch);
   for (const JournalFileReport& file : report.files) {
-    session.print("  file         {}, {} bytes after the last commit\n", session.name(file.path),
+    session.print("  file         {}, {} bytes after the last commit\n",
+                  file.path.empty() ? "with a path too long to keep" : session.name(file.path),
                   with_thousands(file.size_bytes));
   }
   if (!given.records) {

@@ -110,6 +110,19 @@ class JournalTest(CommandTest):
         for verb in ("journal", "recover"):
             self.assert_error(run(verb, path), "needs its journal", code=1)
 
+    def test_a_path_that_was_too_long_is_said_to_be_missing(self):
+        deep = self.path("d" * 200)
+        for _ in range(2):
+            deep = os.path.join(deep, "d" * 200)
+        os.makedirs(deep)
+        path, = self.crashed(os.path.join(deep, "data"))
+        self.assertIn("path too long", run("journal", path).stdout.decode())
+        journal = self.path("elsewhere")
+        os.rename(path + ".quire-journal", journal)
+        self.assert_error(run("recover", journal), "name the files", code=1)
+        self.assertEqual(run("recover", "--journal", journal, path).returncode, 0)
+        self.assertEqual(self.read(path), self.committed())
+
     def test_damage_is_an_error(self):
         path, = self.crashed("data")
         journal = path + ".quire-journal"
