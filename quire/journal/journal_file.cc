@@ -171,7 +171,7 @@ Result<sys::Descriptor> lock_path(const std::string& path, bool create) {
   sys::Outcome<sys::Descriptor> opened =
       sys::open_file(path.c_str(), {.write = true,
                                     .create = create,
-                                    .no_follow = create,  // Nor make it wherever a link leads.
+                                    .no_follow = create,  // Somebody may have put a link there.
                                     .mode = kPrivateMode});
   if (!opened) {
     return fail(sys::to_error(opened.error(), "open journal", path));
