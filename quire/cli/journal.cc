@@ -3,9 +3,13 @@
 // quire journal: what is in a journal, and whether it is whole. quire recover: brings the files of
 // a journal to the last commit.
 #include <CLI/App.hpp>
+#include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <stop_token>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -16,24 +20,41 @@
 #include "quire/journal/journal_file.h"
 #include "quire/journal/journal_report.h"
 #include "quire/sys/descriptor.h"
+#include "quire/sys/journal_mark.h"
+#include "quire/sys/metadata.h"
 
 namespace quire::cli {
 namespace {
 
+namespace fs = std::filesystem;
+
 struct JournalArguments {
   std::string path;
-  std::string journal_path;  // "": found by the path.
+  std::vector<std::string> files;  // Of recover ...
+  std::string journal_path;        // ... whose journal is found by the first, where this is "".
   bool verify = false;
   bool records = false;
 };
 
+constexpr std::string_view kJournalEnding = ".quire-journal";
+
 // A file's own journal where there is one; else the path is that of a journal.
-std::string find_journal(const JournalArguments& given) {
-  if (!given.journal_path.empty()) {
-    return given.journal_path;
+// Errors: ENOENT where the file says that it needs a journal, which is not beside it.
+Result<std::string> find_journal(const std::string& path) {
+  std::string beside = journal_path_of(path);
+  if (sys::path_status(beside.c_str(), false)) {
+    return beside;
   }
-  const std::string beside = journal_path_of(given.path);
-  return sys::path_status(beside.c_str(), false) ? beside : given.path;
+  const auto file = sys::open_file(path.c_str(), {});
+  if (!file || !sys::has_journal_mark(file->get())) {
+    return path;
+  }
+  return fail(Error({.code = std::make_error_code(std::errc::no_such_file_or_directory),
+                     .operation = "find journal",
+                     .subject = path,
+                     .cause = "the file needs its journal, and " + beside + " is not there",
+                     .remedy = "say where it is: quire journal JOURNAL, quire recover --journal "
+                               "JOURNAL FILE"}));
 }
 
 std::string text_of(const JournalUuid& uuid) {
@@ -109,7 +130,8 @@ void print_report(Session& session, const std::string& path, const JournalReport
   session.print("  journal      {}, generation {}, epoch {}\n", text_of(report.uuid),
                 report.generation, report.epoch);
   for (const JournalFileReport& file : report.files) {
-    session.print("  file         {}, {} bytes after the last commit\n", session.name(file.path),
+    session.print("  file         {}, {} bytes after the last commit\n",
+                  file.path.empty() ? "with a path too long to keep" : session.name(file.path),
                   with_thousands(file.size_bytes));
   }
   if (!given.records) {
@@ -173,86 +195,133 @@ ExitCode run_journal(Session& session, const JournalArguments& given) {
   if (given.path.empty()) {
     return session.wrong_use("PATH is missing");
   }
-  const std::string path = find_journal(given);
+  const auto path = find_journal(given.path);
+  if (!path) {
+    session.report(path.error());
+    return ExitCode::kFailed;
+  }
   const auto report =
-      inspect(session, path, given.verify ? JournalCheck::kImages : JournalCheck::kHeaders);
+      inspect(session, *path, given.verify ? JournalCheck::kImages : JournalCheck::kHeaders);
   if (!report) {
     return give_up(session, report.error(), "nothing was changed");
   }
   if (session.is_json()) {
-    write_report(session.json(), path, *report, given);
+    write_report(session.json(), *path, *report, given);
   } else {
-    print_report(session, path, *report, given);
+    print_report(session, *path, *report, given);
   }
   return ExitCode::kDone;
 }
 
-// Where the journal's files are: the one that was named, or as it knows them.
-std::vector<std::string> files_of(const JournalReport& report, const std::string& path,
-                                  const std::string& journal) {
-  if (report.files.size() <= 1 && path != journal) {
-    return {path};
+// The first file of a journal, where that stands beside it; "": it does not.
+std::string file_beside(const JournalReport& report, const std::string& journal) {
+  if (!journal.ends_with(kJournalEnding)) {
+    return "";
   }
+  std::string path = journal.substr(0, journal.size() - kJournalEnding.size());
+  const auto file = sys::open_file(path.c_str(), {});
+  if (!file) {
+    return "";
+  }
+  const auto mark = sys::attribute(file->get(), sys::kJournalAttribute);
+  const bool is_marked = mark && mark->starts_with(text_of(report.uuid));
+  const bool has_name = fs::path(path).filename() == fs::path(report.files[0].path).filename();
+  return is_marked || has_name ? path : "";
+}
+
+// What was moved or copied together with its journal is recovered, and not what it was copied from:
+// the other files are looked for where they were when the journal was open last, from the first.
+Result<std::vector<std::string>> known_files(const JournalReport& report,
+                                             const std::string& journal) {
+  const std::string first = report.files.empty() ? "" : file_beside(report, journal);
   std::vector<std::string> paths;
   for (const JournalFileReport& file : report.files) {
-    paths.push_back(file.path);
+    if (paths.empty() && !first.empty()) {
+      paths.push_back(first);
+      continue;
+    }
+    if (file.path.empty() || report.files[0].path.empty()) {
+      return fail(make_error(Errc::kUnsupported, "recover", journal,
+                             "it does not know the path of one of its files, which was too long",
+                             "name the files: quire recover --journal JOURNAL FILE..."));
+    }
+    const fs::path before = fs::path(report.files[0].path).parent_path();
+    const fs::path now = fs::path(first).parent_path();
+    paths.push_back(first.empty()
+                        ? file.path
+                        : (now / fs::path(file.path).lexically_relative(before)).string());
   }
   return paths;
 }
 
+// Where the journal's files are: those that were named, or as it knows them.
+Result<std::vector<std::string>> files_of(const JournalReport& report,
+                                          const std::vector<std::string>& named,
+                                          const std::string& journal) {
+  const bool are_named = named[0] != journal && (named.size() > 1 || report.files.size() <= 1);
+  return are_named ? named : known_files(report, journal);
+}
+
 struct Recovered {
-  std::vector<std::string> paths;
+  std::string journal;
+  std::vector<std::string> files;
   JournalStats stats;
 };
 
-Result<Recovered> recover(Session& session, const std::string& path, const std::string& journal) {
+Result<Recovered> recover(Session& session, const JournalArguments& given) {
+  Recovered done{.journal = given.journal_path, .files = {}, .stats = {}};
+  if (done.journal.empty()) {
+    done.journal = QUIRE_TRY(find_journal(given.files[0]));
+  }
   JournalProgressLine progress(session, "recover");
   const JournalReport report =
-      QUIRE_TRY(inspect_journal(journal, JournalCheck::kHeaders, progress.watch()));
-  std::vector<std::string> paths = files_of(report, path, journal);
-  const JournalFileOptions options{.path = journal,
+      QUIRE_TRY(inspect_journal(done.journal, JournalCheck::kHeaders, progress.watch()));
+  done.files = QUIRE_TRY(files_of(report, given.files, done.journal));
+  const JournalFileOptions options{.path = done.journal,
                                    .journal = {.page_bytes = report.page_bytes,
                                                .checkpointing = Checkpointing::kOnDemand,
                                                .recovery_watch = progress.watch()}};
-  const auto opened = QUIRE_TRY(open_journal(paths, options));
-  const JournalStats stats = opened->stats();
+  const auto opened = QUIRE_TRY(open_journal(done.files, options));
+  done.stats = opened->stats();
   QUIRE_TRY(opened->close());
-  return Recovered{.paths = std::move(paths), .stats = stats};
+  return done;
+}
+
+void write_recovered(JsonWriter& json, const Recovered& done) {
+  json.member_path("journal", done.journal);
+  json.member("last_commit", done.stats.last_commit);
+  json.member("recovered_commits", done.stats.recovered_commits);
+  json.member("recovered_pages", done.stats.recovered_pages);
+  json.key("files").begin_array();
+  for (const std::string& path : done.files) {
+    json.begin_object();
+    json.member_path("path", path);
+    json.end_object();
+  }
+  json.end_array();
 }
 
 ExitCode run_recover(Session& session, const JournalArguments& given) {
-  if (given.path.empty()) {
+  if (given.files.empty() || std::ranges::count(given.files, "") > 0) {
     return session.wrong_use("FILE is missing");
   }
-  const std::string journal = find_journal(given);
-  const auto recovered = recover(session, given.path, journal);
-  if (!recovered) {
-    return give_up(session, recovered.error(),
+  const auto done = recover(session, given);
+  if (!done) {
+    return give_up(session, done.error(),
                    "files may be changed in part, and the journal still has everything: run it "
                    "again to bring them to the last commit");
   }
-  const auto& [paths, stats] = *recovered;
   if (session.is_json()) {
-    session.json().member_path("journal", journal);
-    session.json().member("last_commit", stats.last_commit);
-    session.json().member("recovered_commits", stats.recovered_commits);
-    session.json().member("recovered_pages", stats.recovered_pages);
-    session.json().key("files").begin_array();
-    for (const std::string& path : paths) {
-      session.json().begin_object();
-      session.json().member_path("path", path);
-      session.json().end_object();
-    }
-    session.json().end_array();
+    write_recovered(session.json(), *done);
     return ExitCode::kDone;
   }
-  for (const std::string& path : paths) {
+  for (const std::string& path : done->files) {
     session.print("{} is at commit {}\n", session.paint()(Tone::kStrong, session.name(path)),
-                  stats.last_commit);
+                  done->stats.last_commit);
   }
   session.print("{} and {} were brought from the journal\n",
-                count_of(stats.recovered_commits, "commit", "commits"),
-                count_of(stats.recovered_pages, "page", "pages"));
+                count_of(done->stats.recovered_commits, "commit", "commits"),
+                count_of(done->stats.recovered_pages, "page", "pages"));
   return ExitCode::kDone;
 }
 
@@ -280,8 +349,9 @@ void add_recover(CLI::App& app, Session& session) {
        .summary = "Bring the files of a journal to the last commit, and leave it clean.",
        .example = "quire recover table.db\n  quire recover --journal bank.journal accounts.db"},
       [given](Session& running) { return run_recover(running, *given); });
-  verb.add_option("FILE", given->path, "A file that has a journal, or a journal")
-      ->option_text("FILE");
+  verb.add_option("FILE", given->files,
+                  "A file that has a journal, or a journal; or all files of one, in their order")
+      ->option_text("FILE...");
   verb.add_option("--journal", given->journal_path, "Where its journal is")->option_text("PATH");
 }
 

@@ -13,7 +13,6 @@ namespace quire {
 namespace {
 
 constexpr std::uint64_t kZeroBytes = 1024 * 1024;
-constexpr std::uint64_t kLogPagesMin = 16;
 
 Error impossible(const Store& log, std::string cause) {
   return Error({.code = std::make_error_code(std::errc::invalid_argument),

@@ -225,6 +225,7 @@ TEST_F(JournalFileTest, AFileSystemWithoutAttributesIsAnnounced) {
     ASSERT_TRUE(journal->commit().has_value());
   }
   EXPECT_FALSE(has_mark(path_));
+  const sys::FaultPlan plan({.call = sys::Call::kAttribute, .times = 1000, .error = EOPNOTSUPP});
   EXPECT_TRUE(open_journal({path_}, small()).has_value());  // Known by its inode.
   EXPECT_EQ(testing::read_file(path_), std::string(kPageBytes, '\10'));
 }

@@ -3,9 +3,13 @@
 // A full log, or a full disk: what makes room, who waits for it, and what is refused.
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <optional>
 #include <thread>
+#include <utility>
 
 #include "quire/journal/internal/journal_fixture_test.h"
+#include "quire/journal/internal/journal_format.h"
 
 namespace quire {
 namespace {
@@ -96,6 +100,51 @@ TEST_F(JournalFullTest, AFullDiskStopsCheckpointsAndLosesNothing) {
   EXPECT_TRUE(journal_->checkpoint().has_value());
   EXPECT_TRUE(journal_->close().has_value());
   EXPECT_EQ(file_bytes_[0]->image()[internal::kTestPageBytes], std::byte{2});
+}
+
+// Goal:   the space of a record is used again only when a durable superblock has passed it.
+// Method: the superblock of a checkpoint is held back while commits fill the log; the power is cut.
+TEST_F(JournalFullTest, NoSpaceIsUsedAgainBeforeTheSuperblockIsDurable) {
+  make();
+  const auto commit_next = [this](int value) {
+    write_page(0, value);
+    ASSERT_TRUE(journal_->commit().has_value());
+  };
+  for (int value = 1; value <= 20; ++value) {
+    commit_next(value);
+  }
+  std::optional<testing::SlowStore::Gate> gate(std::in_place, *log_, Kind::kWrite,
+                                               ByteRange{0, internal::kCircleOffsetBytes});
+  std::thread checkpointer([this] { EXPECT_TRUE(journal_->checkpoint().has_value()); });
+  gate->await_arrivals(1);
+  std::atomic<int> acknowledged = 20;
+  std::thread committer([&] {
+    for (int value = 21; value <= 60; ++value) {
+      commit_next(value);
+      acknowledged = value;
+    }
+  });
+  // Until a commit waits and waits: looked at too early, there is less to see, and nothing wrong.
+  int last = acknowledged;
+  for (int looks = 0; looks < 10'000 && last < 60; ++looks) {
+    std::this_thread::yield();
+    if (journal_->stats().waiting == 0 || acknowledged != last) {
+      last = acknowledged;
+      looks = 0;
+    }
+  }
+  JournalParts left = parts();
+  left.log = std::make_shared<testing::MemoryStore>(log_bytes_->image());
+  const auto file = std::make_shared<testing::MemoryStore>(file_bytes_[0]->image());
+  left.files[0].store = file;
+  gate.reset();
+  checkpointer.join();
+  committer.join();
+
+  EXPECT_LT(last, 60);  // The log was full, and waited.
+  const auto recovered = Journal::open(std::move(left), options_);
+  ASSERT_TRUE(recovered.has_value()) << recovered.error().message();
+  EXPECT_GE(static_cast<int>(file->image()[0]), last);
 }
 
 }  // namespace

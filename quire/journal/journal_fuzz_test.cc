@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
+#include <span>
+#include <vector>
 
 #include "quire/base/prng.h"
 #include "quire/journal/internal/journal_format.h"
@@ -114,6 +117,53 @@ TEST(JournalFormatTest, EveryFlippedBitOfAHeaderIsNoticed) {
     ASSERT_FALSE(decode_record_header(bytes, kSuperblock, 8192).has_value()) << bit;
     bytes[bit / 8] ^= std::byte{1} << (bit % 8);
   }
+}
+
+// As who means it would.
+void make_checksum_right(std::span<std::byte> bytes, std::size_t at) {
+  std::vector<std::byte> others(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(at));
+  others.insert(others.end(), bytes.begin() + static_cast<std::ptrdiff_t>(at) + 8, bytes.end());
+  const std::uint64_t checksum = checksum_of(others);
+  std::memcpy(&bytes[at], &checksum, sizeof(checksum));
+}
+
+// Goal:   what a later version may mean by a byte is not passed over by this one.
+TEST(JournalFormatTest, BytesWithoutAMeaningAreZeros) {
+  std::vector<std::byte> slot(kSlotBytes);
+  encode_superblock(kSuperblock, slot);
+  constexpr std::size_t kFirstFile = 512;
+  for (const std::size_t at : {std::size_t{85}, std::size_t{96}, std::size_t{511}, kFirstFile + 28,
+                               kFirstFile + 41, kFirstFile + 2 * 512, kSlotBytes - 1}) {
+    std::vector<std::byte> forged = slot;
+    forged[at] = std::byte{1};
+    make_checksum_right(forged, 88);
+    const auto decoded = decode_superblock(forged, "x");
+    ASSERT_FALSE(decoded.has_value()) << at;
+    EXPECT_EQ(decoded.error().code(), Errc::kCorrupt);
+  }
+  std::vector<std::byte> header(record_header_bytes(2, 1));
+  encode_record_header(kHeader, header);
+  make_checksum_right(header, 80);
+  EXPECT_TRUE(decode_record_header(header, kSuperblock, 8192).has_value());
+  for (const std::size_t at : {20U, 88U, 127U, 128U + 24, 160U + 16, 192U + 28, 224U, 4095U}) {
+    std::vector<std::byte> forged = header;
+    forged[at] = std::byte{1};
+    make_checksum_right(forged, 80);
+    EXPECT_FALSE(decode_record_header(forged, kSuperblock, 8192).has_value()) << at;
+  }
+}
+
+TEST(JournalFormatTest, ALogHasSixteenPages) {
+  Superblock small = kSuperblock;
+  small.page_bytes = 65536;
+  small.log_bytes = 15 * small.page_bytes;
+  small.tail_position_bytes = 0;
+  std::vector<std::byte> slot(kSlotBytes);
+  encode_superblock(small, slot);
+  EXPECT_FALSE(decode_superblock(slot, "x").has_value());
+  small.log_bytes += small.page_bytes;
+  encode_superblock(small, slot);
+  EXPECT_TRUE(decode_superblock(slot, "x").has_value());
 }
 
 // The example of docs/formats.md.

@@ -30,6 +30,7 @@ using FileIdentity = std::array<std::byte, 16>;
 inline constexpr std::size_t kJournalFilesMax = 31;  // They fit into a superblock.
 inline constexpr std::uint64_t kJournalPageBytesMax = 64 * 1024;
 inline constexpr std::uint64_t kLogBytesMin = 64 * 1024;
+inline constexpr std::uint64_t kLogPagesMin = 16;
 
 enum class Checkpointing : std::uint8_t {
   kBackground,  // A thread of the journal, "quire-journal", begins when the log is half full, or
@@ -52,8 +53,9 @@ struct JournalWatch {
 };
 
 struct JournalOptions {
-  std::uint64_t page_bytes = 4096;    // A power of two from 4096 to kJournalPageBytesMax.
-  std::uint64_t log_bytes = 256_MiB;  // Rounded up to pages; at least kLogBytesMin and 16 pages.
+  std::uint64_t page_bytes = 4096;  // A power of two from 4096 to kJournalPageBytesMax.
+  std::uint64_t log_bytes =
+      256_MiB;  // Rounded up to pages; at least kLogBytesMin and kLogPagesMin.
   Checkpointing checkpointing = Checkpointing::kBackground;
   // How long a commit or write waits for space that others hold: a snapshot, uncommitted changes.
   std::chrono::milliseconds full_wait_max{10'000};

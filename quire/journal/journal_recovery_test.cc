@@ -148,7 +148,8 @@ TEST_F(JournalRecoveryTest, FilesAreRecoveredWithAnyMemory) {
   }
 }
 
-// Goal:   an image that was durable and is damaged never comes to the file, and is named.
+// Goal:   an image that was durable and is damaged never comes to the file, and is named; what is
+//         read before it does not come there, either.
 TEST_F(JournalRecoveryTest, ADamagedImageAmongOthersIsRefused) {
   const testing::TempDir directory;
   const std::string path = directory.file("data");
@@ -170,6 +171,7 @@ TEST_F(JournalRecoveryTest, ADamagedImageAmongOthersIsRefused) {
   EXPECT_EQ(refused.error().code(), Errc::kCorrupt);
   EXPECT_NE(refused.error().message().find("checksum of a committed page"), std::string::npos)
       << refused.error().message();
+  EXPECT_EQ(testing::read_file(path), "");  // All images fit into the memory: nothing was begun.
 }
 
 }  // namespace

@@ -3,10 +3,13 @@
 // journal_report: what is in a journal, without opening it for use: for `quire journal` and for
 // whoever wants to know before recovering. Nothing is changed.
 //
-// Thread-safety: any thread. A journal that is in use may change meanwhile: what is read then can
-//                look like damage.
+// A journal that is in use changes while it is read, and may look damaged then: it is read again
+// until one reading finds everything in order, or two agree that it is.
+//
+// Thread-safety: any thread. Of a process that has the journal open and looks at it by its path,
+//                others are not told any more that it is the one.
 // Errors:        those of reading; kCorrupt, kNewerVersion, kTruncated as Journal::open() gives
-//                them; kCancelled.
+//                them; kCancelled; EBUSY when it changes faster than it can be read.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +17,7 @@
 #include <vector>
 
 #include "quire/base/result.h"
+#include "quire/io/store.h"
 #include "quire/journal/journal_options.h"
 
 namespace quire {
@@ -55,6 +59,8 @@ struct JournalReport {
 
 [[nodiscard]] Result<JournalReport> inspect_journal(const std::string& journal_path,
                                                     JournalCheck check,
+                                                    const JournalWatch& watch = {});
+[[nodiscard]] Result<JournalReport> inspect_journal(Store& log, JournalCheck check,
                                                     const JournalWatch& watch = {});
 
 }  // namespace quire

@@ -38,6 +38,9 @@ struct FileMetadata {
 [[nodiscard]] Outcome<FileMetadata> metadata_at(const Descriptor& directory,
                                                 const char* name) noexcept;
 
+// For set_owner(): the owner, or the group, that it has.
+inline constexpr std::uint32_t kKeepOwner = ~std::uint32_t{0};
+
 Outcome<void> set_mode(int fd, std::uint32_t mode) noexcept;
 Outcome<void> set_owner(int fd, std::uint32_t owner, std::uint32_t group) noexcept;
 Outcome<void> set_times(int fd, const FileTime& accessed, const FileTime& modified) noexcept;

@@ -3,6 +3,8 @@
 // Tracked mappings and their journal: what shares a record, and when the file is brought up to
 // date.
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -17,6 +19,7 @@
 #include "quire/map/writable_mapping.h"
 #include "quire/sys/call.h"
 #include "quire/sys/journal_mark.h"
+#include "quire/testing/process.h"
 #include "quire/testing/temp_dir.h"
 #include "quire/tracked/tracked_mapping.h"
 
@@ -168,6 +171,33 @@ TEST_F(TrackedJournalTest, ACopyOfAFileThatIsBehindItsJournalSaysSo) {
   EXPECT_EQ(reader.size_bytes(), 8_KiB);
   EXPECT_NE(reader.explain().find("read into memory"), std::string::npos) << reader.explain();
   EXPECT_TRUE(says_so(reader.explain())) << reader.explain();
+}
+
+// Goal:   who may read a file that needs no journal may map it, and who needs one is told.
+TEST_F(TrackedJournalTest, AReaderNeedNotReadAJournalThatTheFileDoesNotNeed) {
+  if (::geteuid() != 0) {
+    GTEST_SKIP() << "setuid: needs root to become nobody";
+  }
+  constexpr int kUnreachable = 9;
+  const auto map_as_nobody = [this] {
+    testing::Child reader([this] {
+      if (::setgid(65534) != 0 || ::setuid(65534) != 0 || !map(path_)) {
+        return kUnreachable;
+      }
+      const auto found = map(path_, {.commit = Commit::kAtomic});
+      return found ? 0 : found.error().code() == Errc::kReadOnly ? 1 : 2;
+    });
+    return reader.join().exit_code;
+  };
+  std::optional<TrackedMapping> writer = make(kPage);
+  ASSERT_EQ(::chmod(directory_.path().c_str(), 0755), 0);
+  ASSERT_EQ(::chmod((path_ + ".quire-journal").c_str(), 0600), 0);
+  if (map_as_nobody() == kUnreachable) {
+    GTEST_SKIP() << "nobody cannot reach " << path_;
+  }
+  EXPECT_EQ(map_as_nobody(), 1);
+  ASSERT_TRUE(writer->close().has_value());
+  EXPECT_EQ(map_as_nobody(), 0);
 }
 
 }  // namespace

@@ -47,6 +47,16 @@ Result<void> require_no_mark(const std::string& path, const std::string& journal
                      .remedy = "bring the journal back, or name it"}));
 }
 
+// Whether the file says that it needs no journal, even if there is one.
+bool is_without_mark(const std::string& path) {
+  const auto file = sys::open_file(path.c_str(), {});
+  if (!file) {
+    return false;
+  }
+  const auto mark = sys::attribute(file->get(), sys::kJournalAttribute);
+  return !mark && mark.error().value == ENODATA;
+}
+
 Result<void> recover(const std::string& path, const std::string& journal_path) {
   auto journal = open_journal({path}, {.path = journal_path});
   Result<void> outcome = journal ? (*journal)->close() : Result<void>(fail(journal.error()));
@@ -213,7 +223,11 @@ Result<Mapping> map(PathArgument path, const CommittedOptions& options) {
     QUIRE_TRY(require_no_mark(path.text(), journal_path));
   } else if (const auto report = inspect_journal(journal_path, JournalCheck::kHeaders);
              !report || !report->is_clean) {
-    QUIRE_TRY(recover(path.text(), journal_path));
+    // Who may read the file may not be allowed to read a journal that it shares with others.
+    const bool is_locked_away = !report && report.error().code() == std::errc::permission_denied;
+    if (!is_locked_away || !is_without_mark(path.text())) {
+      QUIRE_TRY(recover(path.text(), journal_path));
+    }
   }
   return map(std::move(path));
 }

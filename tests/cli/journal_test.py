@@ -76,6 +76,56 @@ class JournalTest(CommandTest):
         self.assertEqual(run("recover", path, "--journal", elsewhere).returncode, 0)
         self.assertEqual(self.read(path), self.committed())
 
+    def test_a_copy_is_recovered_and_not_what_it_was_copied_from(self):
+        paths = self.crashed("a", "b", commits=2)
+        copies = self.path("copies")
+        os.mkdir(copies)
+        for path in [*paths, paths[0] + ".quire-journal"]:
+            subprocess.run(["cp", "--preserve=xattr", path, copies], check=True, timeout=60)
+        copied = [os.path.join(copies, name) for name in ("a", "b")]
+        document = run_json("recover", copied[0] + ".quire-journal")
+        self.assertEqual([file["path"] for file in document["files"]], copied)
+        for path, copy in zip(paths, copied):
+            self.assertEqual(self.read(path), b"")
+            self.assertEqual(self.read(copy), self.committed(2))
+
+    def test_recover_takes_the_files_by_name(self):
+        paths = self.crashed("a", "b", commits=2)
+        moved = [self.path(name) for name in ("first", "second", "their-journal")]
+        for path, name in zip([*paths, paths[0] + ".quire-journal"], moved):
+            os.rename(path, name)
+        out = run("recover", "--journal", moved[2], moved[0], moved[1])
+        self.assertEqual(out.returncode, 0, out.stderr)
+        for path in moved[:2]:
+            self.assertEqual(self.read(path), self.committed(2))
+
+    def test_a_symbolic_link_is_followed(self):
+        path, = self.crashed("data")
+        link = self.path("link")
+        os.symlink("data", link)
+        self.assertEqual(run_json("journal", link)["last_commit"], 3)
+        self.assertEqual(run("recover", link).returncode, 0)
+        self.assertEqual(self.read(path), self.committed())
+
+    def test_a_file_whose_journal_is_elsewhere_says_so(self):
+        path, = self.crashed("data")
+        os.rename(path + ".quire-journal", self.path("elsewhere"))
+        for verb in ("journal", "recover"):
+            self.assert_error(run(verb, path), "needs its journal", code=1)
+
+    def test_a_path_that_was_too_long_is_said_to_be_missing(self):
+        deep = self.path("d" * 200)
+        for _ in range(2):
+            deep = os.path.join(deep, "d" * 200)
+        os.makedirs(deep)
+        path, = self.crashed(os.path.join(deep, "data"))
+        self.assertIn("path too long", run("journal", path).stdout.decode())
+        journal = self.path("elsewhere")
+        os.rename(path + ".quire-journal", journal)
+        self.assert_error(run("recover", journal), "name the files", code=1)
+        self.assertEqual(run("recover", "--journal", journal, path).returncode, 0)
+        self.assertEqual(self.read(path), self.committed())
+
     def test_damage_is_an_error(self):
         path, = self.crashed("data")
         journal = path + ".quire-journal"
@@ -156,10 +206,16 @@ class JournalTest(CommandTest):
         return (status.st_blocks * 512 if done_bytes > 0 else status.st_size) > done_bytes
 
     def test_what_is_no_journal_is_refused(self):
-        for content in (b"", b"x" * 100_000):
+        for content, cause in ((b"", "shorter than a journal"), (b"a text", "does not begin as"),
+                               (b"x" * 100_000, "does not begin as")):
             path = self.write("none", content)
             for verb in ("journal", "recover"):
-                self.assert_error(run(verb, path), "none", code=1)
+                self.assert_error(run(verb, path), cause, code=1)
+        fifo = self.path("fifo")
+        os.mkfifo(fifo)
+        for path in (fifo, os.path.dirname(fifo), "/dev/null"):
+            for verb in ("journal", "recover"):
+                self.assert_error(run(verb, path), path, code=1)
         self.assert_error(run("journal"), "PATH", code=2)
         self.assert_error(run("recover"), "FILE", code=2)
 

@@ -42,7 +42,7 @@ class HelpTest(CommandTest):
                       run("save", "--help").stdout)
         self.assertIn(b"quire receive [OPTION]... --listen ADDRESS TARGET\n",
                       run("receive", "--help").stdout)
-        self.assertIn(b"quire recover [OPTION]... FILE\n", run("recover", "--help").stdout)
+        self.assertIn(b"quire recover [OPTION]... FILE...\n", run("recover", "--help").stdout)
 
     def test_help_wins_over_whatever_else_is_wrong(self):
         self.assertEqual(run("map", "--help", "/no/such/file").returncode, 0)

@@ -84,7 +84,9 @@ bool has_magic(std::span<const std::byte> bytes, const std::array<char, 8>& magi
 }
 
 bool is_zero(std::span<const std::byte> bytes) {
-  return std::ranges::all_of(bytes, [](std::byte byte) { return byte == std::byte{0}; });
+  // Each byte is the one before it: recovery asks this of every header.
+  return bytes.empty() || (bytes[0] == std::byte{0} &&
+                           std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
 // Of all of `bytes` but the eight at `at`, which hold it.
@@ -112,7 +114,8 @@ Result<void> check_superblock(const Superblock& found, const std::string& name) 
       found.page_bytes > kJournalPageBytesMax) {
     return corrupt(name, "its page size is impossible");
   }
-  if (found.log_bytes < kLogBytesMin || found.log_bytes % found.page_bytes != 0 ||
+  if (found.log_bytes < std::max(kLogBytesMin, kLogPagesMin * found.page_bytes) ||
+      found.log_bytes % found.page_bytes != 0 ||
       found.log_bytes > kFileOffsetMax - kCircleOffsetBytes) {
     return corrupt(name, "its log size is impossible");
   }
@@ -177,9 +180,14 @@ void encode_superblock(const Superblock& superblock, std::span<std::byte> slot) 
   out.put(checksum_around(slot, kSuperblockChecksumAt));
 }
 
+bool begins_as_superblock(std::span<const std::byte> slot) {
+  QUIRE_CHECK_GE(slot.size(), kSuperblockMagic.size());
+  return has_magic(slot, kSuperblockMagic);
+}
+
 Result<Superblock> decode_superblock(std::span<const std::byte> slot, const std::string& name) {
   QUIRE_CHECK_EQ(slot.size(), kSlotBytes);
-  if (!has_magic(slot, kSuperblockMagic)) {
+  if (!begins_as_superblock(slot)) {
     return corrupt(name, "it does not begin as a journal of quire");
   }
   Reader in(slot);
@@ -212,6 +220,11 @@ Result<Superblock> decode_superblock(std::span<const std::byte> slot, const std:
     const auto entry =
         slot.subspan(kSuperblockFilesAt + i * kSuperblockFileBytes, kSuperblockFileBytes);
     found.files.push_back(QUIRE_TRY(decode_file(entry, name)));
+  }
+  std::vector<std::byte> expected(kSlotBytes);
+  encode_superblock(found, expected);
+  if (!std::ranges::equal(slot, expected)) {
+    return corrupt(name, "its superblock has something where its version has zeros");
   }
   return found;
 }
@@ -324,6 +337,7 @@ std::optional<RecordHeader> decode_record_header(std::span<const std::byte> byte
   in.seek(12);
   header.marks.resize(in.get<std::uint32_t>());
   header.images.resize(in.get<std::uint32_t>());
+  std::uint64_t unused = in.get<std::uint32_t>();
   in.seek(kRecordEpochAt);
   for (std::uint64_t* value :
        {&header.epoch, &header.lsn, &header.durable_lsn, &header.commit, &header.position_bytes}) {
@@ -335,14 +349,20 @@ std::optional<RecordHeader> decode_record_header(std::span<const std::byte> byte
     mark.file = in.get<std::uint32_t>();
     mark.transaction = in.get<std::uint64_t>();
     mark.size_bytes = in.get<std::uint64_t>();
-    static_cast<void>(in.get<std::uint64_t>());
+    unused |= in.get<std::uint64_t>();
+    unused |= mark.kind == MarkKind::kResize ? 0 : mark.size_bytes;
   }
   for (LogImage& image : header.images) {
     image.offset_bytes = in.get<std::uint64_t>();
     image.transaction = in.get<std::uint64_t>();
     image.checksum = in.get<std::uint64_t>();
     image.file = in.get<std::uint32_t>();
-    static_cast<void>(in.get<std::uint32_t>());
+    unused |= in.get<std::uint32_t>();
+  }
+  const std::size_t used_bytes = kRecordFixedBytes + header.marks.size() * kMarkBytes +
+                                 header.images.size() * kImageEntryBytes;
+  if (unused != 0 || !is_zero(bytes.subspan(used_bytes))) {
+    return std::nullopt;
   }
   if (header.position_bytes != position_bytes || !is_possible(header, bytes.size(), superblock)) {
     return std::nullopt;

@@ -73,6 +73,8 @@ struct Superblock {
 
 // REQUIRES: slot is kSlotBytes long; at most kJournalFilesMax files.
 void encode_superblock(const Superblock& superblock, std::span<std::byte> slot);
+// Whether that is what it is meant to be. Else decode_superblock() says that it is no journal.
+[[nodiscard]] bool begins_as_superblock(std::span<const std::byte> slot);
 // Errors: kCorrupt, kNewerVersion. REQUIRES: slot is kSlotBytes long.
 [[nodiscard]] Result<Superblock> decode_superblock(std::span<const std::byte> slot,
                                                    const std::string& name);

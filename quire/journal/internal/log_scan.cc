@@ -199,13 +199,14 @@ struct Choice {
 
 // The newer one of those that are whole.
 Result<Choice> choose_superblock(Store& log) {
-  if (QUIRE_TRY(log.size_bytes()) < kCircleOffsetBytes) {
-    return fail(too_short(log));
-  }
   const RecordBuffer memory(kCircleOffsetBytes);
   const std::span<std::byte> slots(memory.begin(), kCircleOffsetBytes);
-  if (QUIRE_TRY(log.read(0, slots)) < slots.size()) {
-    return fail(too_short(log));
+  const std::uint64_t got = QUIRE_TRY(log.read(0, slots));
+  if (got < slots.size()) {
+    std::ranges::fill(slots.subspan(got), std::byte{0});
+    const bool may_be_one = got == 0 || begins_as_superblock(slots);
+    return fail(may_be_one ? too_short(log)
+                           : decode_superblock(slots.first(kSlotBytes), log.name()).error());
   }
   const auto first = decode_superblock(slots.first(kSlotBytes), log.name());
   const auto second = decode_superblock(slots.last(kSlotBytes), log.name());
@@ -266,7 +267,8 @@ Result<bool> has_good_images(Store& log, const Superblock& superblock, const Sca
 }
 
 Result<std::vector<ScannedRecord>> scan_log(Store& log, const Superblock& superblock,
-                                            Verification verification, WorkMeter& meter) {
+                                            Verification verification, WorkMeter& meter,
+                                            LogUse use) {
   if (superblock.is_clean) {
     return std::vector<ScannedRecord>();
   }
@@ -285,10 +287,17 @@ Result<std::vector<ScannedRecord>> scan_log(Store& log, const Superblock& superb
     }
   }
   const std::uint64_t missing_lsn = superblock.tail_lsn + records.size();
-  if (QUIRE_TRY(is_known_durable(reader, superblock, end_position, missing_lsn))) {
-    return fail(damaged(log, missing_lsn));
+  if (!QUIRE_TRY(is_known_durable(reader, superblock, end_position, missing_lsn))) {
+    return records;
   }
-  return records;
+  if (use == LogUse::kChanging) {
+    CircleReader again(log, superblock, meter);
+    const std::optional<RecordHeader> header = QUIRE_TRY(again.header_at(end_position));
+    if (header && header->lsn == missing_lsn) {
+      return records;
+    }
+  }
+  return fail(damaged(log, missing_lsn));
 }
 
 }  // namespace quire::internal

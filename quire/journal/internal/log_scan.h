@@ -30,6 +30,10 @@ enum class Verification : std::uint8_t {
   kHeaders,  // What an overview needs: torn images at the end count as whole.
 };
 
+// Whether somebody may append to the log while it is read. Then a record that was missing at first
+// and is there at a second look is the end of what was there, and no damage.
+enum class LogUse : std::uint8_t { kStill, kChanging };
+
 struct ScannedRecord {
   RecordHeader header;
   std::uint64_t header_bytes = 0;
@@ -51,7 +55,8 @@ struct ScannedRecord {
 // Errors: kCorrupt when a record that was durable is damaged; those of reading.
 [[nodiscard]] Result<std::vector<ScannedRecord>> scan_log(Store& log, const Superblock& superblock,
                                                           Verification verification,
-                                                          WorkMeter& meter);
+                                                          WorkMeter& meter,
+                                                          LogUse use = LogUse::kStill);
 
 // Compares the images of a record with their checksums; false: one differs.
 [[nodiscard]] Result<bool> has_good_images(Store& log, const Superblock& superblock,

@@ -44,15 +44,19 @@ tl::expected<void, PlanError> PlanWriter::write(Store& file, CheckpointPlan& pla
 }
 
 Result<void> PlanWriter::write_all(Store& file, CheckpointPlan& plan) {
-  QUIRE_TRY(set_size(file, plan));
   std::ranges::sort(plan.pages, {}, &CheckpointPlan::Page::offset_bytes);
   const std::size_t at_once = std::min(pages_max_, plan.pages.size());
   QUIRE_TRY(make_memory(at_once));
-  for (Pages left = plan.pages; !left.empty();) {
-    const Pages turn = left.first(std::min(at_once, left.size()));
-    QUIRE_TRY(read_turn(turn));
+  Pages left = plan.pages;
+  Pages turn = left.first(at_once);
+  // Before the file is touched, so that what is damaged there is found out in time.
+  QUIRE_TRY(read_turn(turn));
+  QUIRE_TRY(set_size(file, plan));
+  while (!turn.empty()) {
     QUIRE_TRY(write_turn(file, turn));
     left = left.subspan(turn.size());
+    turn = left.first(std::min(at_once, left.size()));
+    QUIRE_TRY(read_turn(turn));
   }
   return {};
 }
@@ -80,6 +84,9 @@ Result<void> PlanWriter::make_memory(std::size_t pages) {
 }
 
 Result<void> PlanWriter::read_turn(Pages turn) {
+  if (turn.empty()) {
+    return {};  // There may be no memory, either.
+  }
   wanted_.clear();
   for (const CheckpointPlan::Page& page : turn) {
     wanted_.push_back({.image = page.image, .number = wanted_.size()});

@@ -11,7 +11,8 @@
 // The more memory, the nearer to each other are the images of one turn in the log: with memory for
 // all of them the log is read from its beginning to its end, once. Transfers are many at a time.
 // Neighbours of the file that are none in memory are copied together.
-// Images are compared with their checksums on the way: nothing damaged reaches the file.
+// Images are compared with their checksums on the way: nothing damaged reaches the file, and where
+// the memory holds all images, one that is damaged leaves the file as it was.
 //
 // Thread-safety: one thread at a time.
 // Blocks:        for all of it. Ends with a sync of the file.

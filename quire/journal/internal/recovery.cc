@@ -24,8 +24,8 @@ std::uint64_t transfer_bytes_of(const std::vector<CheckpointPlan>& plans,
 }  // namespace
 
 Result<Replay> Replay::read(Store& log, const Superblock& superblock, Verification verification,
-                            WorkMeter& meter) {
-  return Replay(superblock, QUIRE_TRY(scan_log(log, superblock, verification, meter)));
+                            WorkMeter& meter, LogUse use) {
+  return Replay(superblock, QUIRE_TRY(scan_log(log, superblock, verification, meter, use)));
 }
 
 Replay::Replay(const Superblock& superblock, std::vector<ScannedRecord> records)

@@ -33,7 +33,7 @@ class Replay {
  public:
   // Errors: those of scan_log().
   static Result<Replay> read(Store& log, const Superblock& superblock, Verification verification,
-                             WorkMeter& meter);
+                             WorkMeter& meter, LogUse use = LogUse::kStill);
 
   // Brings the files to the last commit. REQUIRES: as many as the superblock has, in its order.
   // `memory_bytes`: of images, at a time. Errors: those of the stores; kCorrupt; what the meter
