@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quire/c/area.h"
 
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -243,6 +244,19 @@ quire_code quire_area_resize(quire_area* area, uint64_t size_bytes, quire_error*
   return run(__func__, {{"area", area}}, error, [&](const char* operation) -> Result<void> {
     return QUIRE_TRY(writable(*area, operation))->resize(size_bytes);
   });
+}
+
+quire_code quire_area_begin_update(quire_area* area, quire_update** update,
+                                   quire_error* error) noexcept {
+  const auto make = [&](const char* operation) -> Result<std::unique_ptr<quire_update>> {
+    QUIRE_TRY(require(operation, {{"area", area}}));
+    quire::WritablePagedArea& stored_to = *QUIRE_TRY(writable(*area, operation));
+    if (!stored_to.is_open()) {
+      return fail(make_error(quire::Errc::kClosed, operation, "area"));
+    }
+    return begin_update(area->box, stored_to);
+  };
+  return make_handle(__func__, "update", update, error, make);
 }
 
 quire_code quire_area_commit(quire_area* area, quire_error* error) noexcept {

@@ -10,7 +10,8 @@
 //   }
 //
 // Atomic, with QUIRE_COMMIT_ATOMIC, its stores reach the file by commits alone, and a commit is a
-// consistent cut: when a store is in it, so is every store that came before it.
+// consistent cut: when a store is in it, so is every store that came before it. Stores that belong
+// together come with it together, or not at all, when they are made in an update.
 //
 // Life, thread-safety: pager.h.
 #pragma once
@@ -135,9 +136,13 @@ QUIRE_API quire_code quire_area_resize(quire_area* area, uint64_t size_bytes,
 
 // --- Atomic areas: UNSUPPORTED for others --------------------------------------------------------
 
+// Until quire_update_end() no commit of an atomic area of this pager takes its cut: see common.h.
+// Of an area that is not atomic it holds up nothing. Blocks: while a cut is taken or waited for.
+QUIRE_API quire_code quire_area_begin_update(quire_area* area, quire_update** update,
+                                             quire_error* error) QUIRE_NOEXCEPT;
 // When it returns, every store that came before it is durable, or none is.
-// Errors: then nothing is committed and nothing lost; FAILED while a pin for writing is held.
-// Blocks.
+// Errors: then nothing is committed and nothing lost; FAILED while a pin for writing is held, and
+// inside of an update. Blocks, also for updates.
 QUIRE_API quire_code quire_area_commit(quire_area* area, quire_error* error) QUIRE_NOEXCEPT;
 QUIRE_API quire_code quire_area_commit_async(quire_area* area, quire_ticket** ticket,
                                              quire_error* error) QUIRE_NOEXCEPT;

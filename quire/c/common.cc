@@ -113,3 +113,7 @@ quire_code quire_ticket_wait(const quire_ticket* ticket, uint32_t timeout_ms,
 void quire_ticket_free(quire_ticket* ticket) noexcept {
   delete ticket;
 }
+
+void quire_update_end(quire_update* update) noexcept {
+  delete update;
+}

@@ -142,6 +142,25 @@ QUIRE_API quire_code quire_ticket_wait(const quire_ticket* ticket, uint32_t time
 // The work goes on all the same.
 QUIRE_API void quire_ticket_free(quire_ticket* ticket) QUIRE_NOEXCEPT;
 
+// --- Updates: stores that belong together --------------------------------------------------------
+
+// What is stored between quire_area_begin_update(), or quire_tracked_begin_update(), and
+// quire_update_end() is in one commit, whole. Until the end commits wait; other threads' updates do
+// not. It makes nothing durable, cannot be undone, and keeps nobody from the same bytes.
+//
+//   quire_tracked_begin_update(tracked, &update, &error);
+//   accounts[3].cents -= 100;
+//   accounts[7].cents += 100;
+//   quire_update_end(update);
+//
+// Inside of one, its thread's commits, rollbacks, resizes and closes of anything that can be
+// committed give FAILED; nor may it wait for a thread that may be in a commit, or about to begin an
+// update. quire/journal/update.h has the rest.
+typedef struct quire_update quire_update;
+
+// By the thread that began it; NULL is fine.
+QUIRE_API void quire_update_end(quire_update* update) QUIRE_NOEXCEPT;
+
 #if defined(__cplusplus)
 }  // extern "C"
 #endif

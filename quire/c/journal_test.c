@@ -264,6 +264,37 @@ static void stores_to_an_atomic_area_come_by_commits_alone(void) {
   quire_pager_free(pager);
 }
 
+static void no_commit_cuts_an_update_in_two(void) {
+  quire_pager* pager = make_pager();
+  quire_area* area = map_atomic(pager, "state");
+  if (area != NULL) {
+    quire_update* update = NULL;
+    C_EXPECT_MISUSE(quire_area_begin_update(area, NULL, c_error()));
+    C_EXPECT_OK(quire_area_commit(area, c_error()));  // None was left open.
+    C_EXPECT_OK(quire_area_begin_update(area, &update, c_error()));
+    set_text(area, "inside");
+    C_EXPECT_CODE(QUIRE_ERROR_FAILED, quire_area_commit(area, c_error()));
+    C_EXPECT_MESSAGE("Update");
+    C_EXPECT_CODE(QUIRE_ERROR_FAILED, quire_pager_commit(pager, &area, 1, c_error()));
+    C_EXPECT_CODE(QUIRE_ERROR_FAILED, quire_area_rollback(area, c_error()));
+    C_EXPECT_CODE(QUIRE_ERROR_FAILED, quire_area_resize(area, 1, c_error()));
+    C_EXPECT_CODE(QUIRE_ERROR_FAILED, quire_area_close(area, c_error()));
+    C_EXPECT(shows(quire_area_bytes(area), "inside"));
+    quire_update_end(update);
+    C_EXPECT_OK(quire_area_commit(area, c_error()));
+    C_EXPECT_OK(quire_area_begin_update(area, &update, c_error()));
+    quire_area_free(area);
+    quire_update_end(update);
+    area = map_atomic(pager, "state");
+    C_EXPECT(shows(quire_area_bytes(area), "inside"));
+    C_EXPECT_OK(quire_area_close(area, c_error()));
+    C_EXPECT_CODE(QUIRE_ERROR_CLOSED, quire_area_begin_update(area, &update, c_error()));
+    C_EXPECT(update == NULL);
+  }
+  quire_area_free(area);
+  quire_pager_free(pager);
+}
+
 static void areas_of_one_journal_commit_together(void) {
   quire_pager* pager = make_pager();
   quire_area* alone = map_atomic(pager, "alone");
@@ -305,6 +336,7 @@ static const struct c_test kTests[] = {
     C_TEST(a_closed_journal_says_so),
     C_TEST(journals_refuse_null_and_wrong_options),
     C_TEST(stores_to_an_atomic_area_come_by_commits_alone),
+    C_TEST(no_commit_cuts_an_update_in_two),
     C_TEST(areas_of_one_journal_commit_together),
 };
 

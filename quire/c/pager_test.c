@@ -214,6 +214,9 @@ static void what_is_read_only_cannot_be_changed(void) {
   C_EXPECT_CODE(QUIRE_ERROR_READ_ONLY, quire_area_flush(area, 0, 1, 0, c_error()));
   C_EXPECT_CODE(QUIRE_ERROR_READ_ONLY, quire_area_flush_async(area, 0, 1, 0, &ticket, c_error()));
   C_EXPECT_CODE(QUIRE_ERROR_READ_ONLY, quire_area_resize(area, 1, c_error()));
+  quire_update* update = NULL;
+  C_EXPECT_CODE(QUIRE_ERROR_READ_ONLY, quire_area_begin_update(area, &update, c_error()));
+  C_EXPECT(update == NULL);
   C_EXPECT_CODE(QUIRE_ERROR_READ_ONLY, quire_area_commit(area, c_error()));
   C_EXPECT_CODE(QUIRE_ERROR_READ_ONLY, quire_area_commit_async(area, &ticket, c_error()));
   C_EXPECT_CODE(QUIRE_ERROR_READ_ONLY, quire_area_rollback(area, c_error()));
@@ -235,6 +238,11 @@ static void what_is_not_atomic_has_no_commits(void) {
   C_EXPECT_CODE(QUIRE_ERROR_UNSUPPORTED, quire_area_snapshot(area, &snapshot, c_error()));
   C_EXPECT_CODE(QUIRE_ERROR_UNSUPPORTED, quire_pager_commit(pager, &area, 1, c_error()));
   C_EXPECT_OK(quire_pager_commit(pager, &area, 0, c_error()));
+  quire_update* update = NULL;
+  C_EXPECT_OK(quire_area_begin_update(area, &update, c_error()));  // Holds up nothing.
+  C_EXPECT_OK(quire_area_flush(area, 0, QUIRE_TO_END, QUIRE_DURABILITY_DATA, c_error()));
+  C_EXPECT_OK(quire_area_resize(area, 10000, c_error()));
+  quire_update_end(update);
   C_EXPECT_MISUSE(quire_area_flush(area, 0, 1, 3, c_error()));
   C_EXPECT_MISUSE(quire_area_flush_async(area, 0, 1, 3, &ticket, c_error()));
   C_EXPECT_MISUSE(quire_area_flush_async(area, 0, 1, 0, NULL, c_error()));
@@ -360,6 +368,10 @@ static void null_is_refused_everywhere(void) {
   C_EXPECT_MISUSE(quire_area_flush(NULL, 0, 1, 0, c_error()));
   C_EXPECT_MISUSE(quire_area_flush_async(NULL, 0, 1, 0, &ticket, c_error()));
   C_EXPECT_MISUSE(quire_area_resize(NULL, 1, c_error()));
+  quire_update* update = NULL;
+  C_EXPECT_MISUSE(quire_area_begin_update(NULL, &update, c_error()));
+  C_EXPECT(update == NULL);
+  quire_update_end(NULL);
   C_EXPECT_MISUSE(quire_area_commit(NULL, c_error()));
   C_EXPECT_MISUSE(quire_area_commit_async(NULL, &ticket, c_error()));
   C_EXPECT_MISUSE(quire_area_rollback(NULL, c_error()));

@@ -12,8 +12,9 @@
 //   state->count++;                                     // only in memory
 //   quire_tracked_commit(tracked, NULL, &error);        // durable, all of it, or an error
 //
-// Consistent cut: no thread may store while a commit is under way (with commit_async: until it has
-//                returned); what does is in this commit or in the next.
+// Consistent cut: a store during a commit (with commit_async: until it has returned) is in this
+//                commit or in the next, each for itself. What belongs together is stored in an
+//                update, which no commit cuts in two: quire_tracked_begin_update().
 // Life:          what is not committed when it ends is gone.
 // Thread-safety: resize, rollback and close need it for themselves; the others from any thread.
 // Safety:        nobody else may write or truncate the file.
@@ -61,8 +62,13 @@ typedef struct quire_commit_receipt {
   uint64_t pages;   // Images that it holds.
 } quire_commit_receipt;
 
+// What is stored until quire_update_end() is in one commit, whole: see common.h. Blocks: while a
+// cut is taken or waited for; with drop_past_bytes, or many pages changed, as long as a commit.
+QUIRE_API quire_code quire_tracked_begin_update(quire_tracked* tracked, quire_update** update,
+                                                quire_error* error) QUIRE_NOEXCEPT;
 // Every store that came before it is durable when it returns, or none. `receipt` may be NULL.
-// Errors: LIMIT when the journal is full, or too small: nothing is lost; FAILED; CLOSED.
+// Errors: LIMIT when the journal is full, or too small: nothing is lost; FAILED, also inside of an
+//         update; CLOSED. Blocks, also for updates.
 QUIRE_API quire_code quire_tracked_commit(quire_tracked* tracked, quire_commit_receipt* receipt,
                                           quire_error* error) QUIRE_NOEXCEPT;
 // What was changed is copied before it returns, and written in the background.
@@ -102,7 +108,7 @@ typedef struct quire_tracked_stats {
   uint64_t failed_commits;   // Their stores went, or will go, with a later one.
   uint64_t committed_pages;  // Images written, of the journal's page size.
   uint64_t compared_pages;   // Where the kernel does not note stores.
-  uint64_t waiting_commits;  // Of commit_async(), now.
+  uint64_t waiting_commits;  // Now: of commit_async(), and of commit() behind another one.
   uint64_t rollbacks;
   uint64_t restored_pages;  // By rollbacks.
   uint64_t drops;           // How often copies of pages were given back.

@@ -164,6 +164,48 @@ static void a_file_that_is_open_for_commits_is_refused_to_others(void) {
   C_EXPECT_CODE(-ENOENT, quire_tracked_open("missing", NULL, &second, c_error()));
 }
 
+static void no_commit_cuts_an_update_in_two(void) {
+  quire_tracked* tracked = open_tracked("state");
+  quire_update* update = NULL;
+  quire_update* inner = NULL;
+  quire_ticket* ticket = NULL;
+  quire_commit_receipt receipt = {.struct_size = sizeof receipt};
+  store(tracked, "before");
+  C_EXPECT_OK(quire_tracked_begin_update(tracked, &update, c_error()));
+  C_EXPECT_OK(quire_tracked_begin_update(tracked, &inner, c_error()));
+  store(tracked, "inside");
+  C_EXPECT_CODE(QUIRE_ERROR_FAILED, quire_tracked_commit(tracked, &receipt, c_error()));
+  quire_update_end(inner);
+  C_EXPECT_CODE(QUIRE_ERROR_FAILED, quire_tracked_commit(tracked, &receipt, c_error()));
+  C_EXPECT_MESSAGE("Update");
+  C_EXPECT_CODE(QUIRE_ERROR_FAILED, quire_tracked_commit_async(tracked, &ticket, c_error()));
+  C_EXPECT(ticket == NULL);
+  C_EXPECT_CODE(QUIRE_ERROR_FAILED, quire_tracked_rollback(tracked, c_error()));
+  C_EXPECT_CODE(QUIRE_ERROR_FAILED, quire_tracked_resize(tracked, 1, c_error()));
+  C_EXPECT_CODE(QUIRE_ERROR_FAILED, quire_tracked_close(tracked, c_error()));
+  C_EXPECT(shows(quire_tracked_bytes(tracked), "inside"));
+  quire_update_end(update);
+  C_EXPECT_OK(quire_tracked_commit(tracked, &receipt, c_error()));
+  C_EXPECT_EQ(1, receipt.pages);
+  quire_tracked_free(tracked);
+
+  tracked = open_tracked("state");
+  C_EXPECT(shows(quire_tracked_bytes(tracked), "inside"));
+  quire_tracked_free(tracked);
+}
+
+static void an_update_keeps_what_it_was_begun_on(void) {
+  quire_tracked* tracked = open_tracked("state");
+  quire_tracked* second = NULL;
+  quire_update* update = NULL;
+  C_EXPECT_OK(quire_tracked_begin_update(tracked, &update, c_error()));
+  quire_tracked_free(tracked);
+  C_EXPECT_CODE(-EBUSY, quire_tracked_open("state", NULL, &second, c_error()));
+  quire_update_end(update);
+  C_EXPECT_OK(quire_tracked_open("state", NULL, &second, c_error()));
+  quire_tracked_free(second);
+}
+
 static void a_closed_tracked_mapping_shows_nothing_and_says_so(void) {
   quire_tracked* tracked = open_tracked("state");
   quire_snapshot* snapshot = NULL;
@@ -173,6 +215,9 @@ static void a_closed_tracked_mapping_shows_nothing_and_says_so(void) {
   C_EXPECT_OK(quire_tracked_close(tracked, c_error()));
   C_EXPECT(quire_tracked_bytes(tracked) == NULL);
   C_EXPECT_EQ(0, quire_tracked_size(tracked));
+  quire_update* update = NULL;
+  C_EXPECT_CODE(QUIRE_ERROR_CLOSED, quire_tracked_begin_update(tracked, &update, c_error()));
+  C_EXPECT(update == NULL);
   C_EXPECT_CODE(QUIRE_ERROR_CLOSED, quire_tracked_commit(tracked, NULL, c_error()));
   C_EXPECT_CODE(QUIRE_ERROR_CLOSED, quire_tracked_commit_async(tracked, &ticket, c_error()));
   C_EXPECT_CODE(QUIRE_ERROR_CLOSED, quire_tracked_rollback(tracked, c_error()));
@@ -212,6 +257,10 @@ static void tracked_mappings_refuse_null_and_wrong_options(void) {
   C_EXPECT_MISUSE(quire_tracked_open("state", NULL, NULL, c_error()));
   C_EXPECT_MISUSE(quire_map_committed(NULL, NULL, &mapping, c_error()));
   C_EXPECT_MISUSE(quire_map_committed("state", NULL, NULL, c_error()));
+  quire_update* update = NULL;
+  C_EXPECT_MISUSE(quire_tracked_begin_update(NULL, &update, c_error()));
+  C_EXPECT(update == NULL);
+  quire_update_end(NULL);
   C_EXPECT_MISUSE(quire_tracked_commit(NULL, NULL, c_error()));
   C_EXPECT_MISUSE(quire_tracked_commit_async(NULL, &ticket, c_error()));
   C_EXPECT_MISUSE(quire_tracked_rollback(NULL, c_error()));
@@ -225,6 +274,8 @@ static void tracked_mappings_refuse_null_and_wrong_options(void) {
   C_EXPECT_EQ(0, quire_tracked_explain(NULL, NULL, 0));
   quire_tracked_free(NULL);
   tracked = open_tracked("state");
+  C_EXPECT_MISUSE(quire_tracked_begin_update(tracked, NULL, c_error()));
+  C_EXPECT_OK(quire_tracked_commit(tracked, NULL, c_error()));  // None was left open.
   C_EXPECT_MISUSE(quire_tracked_commit(tracked, &receipt, c_error()));
   C_EXPECT_MISUSE(quire_tracked_get_stats(tracked, &stats, &journal, c_error()));
   C_EXPECT_MISUSE(quire_tracked_get_stats(tracked, NULL, NULL, c_error()));
@@ -242,6 +293,8 @@ static const struct c_test kTests[] = {
     C_TEST(commits_go_on_in_the_background),
     C_TEST(a_commit_that_cannot_fit_is_refused_and_nothing_is_lost),
     C_TEST(a_file_that_is_open_for_commits_is_refused_to_others),
+    C_TEST(no_commit_cuts_an_update_in_two),
+    C_TEST(an_update_keeps_what_it_was_begun_on),
     C_TEST(a_closed_tracked_mapping_shows_nothing_and_says_so),
     C_TEST(tracked_mappings_refuse_null_and_wrong_options),
 };

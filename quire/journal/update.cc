@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quire/journal/update.h"
 
+#include <chrono>
+
 #include "quire/base/check.h"
 #include "quire/sys/futex.h"
 
@@ -10,30 +12,42 @@ namespace {
 // Most updates are a few stores: longer than this, of some microseconds, is worth a sleep.
 constexpr int kSpins = 300;
 
+// How long who begins an update waits for those under way to end, the first one for a cut.
+constexpr std::chrono::milliseconds kPatience(1);
+
 // Of this thread, of all gates.
 thread_local std::uint32_t updates_under_way = 0;
 
 }  // namespace
 
+// While a cut is still waited for, who begins an update waits as well, so that it comes; but not
+// for ever: he may have what an update under way waits for.
 void UpdateGate::enter() noexcept {
-  const bool is_nested = updates_under_way > 0;
+  bool may_join = updates_under_way > 0;
   std::uint32_t seen = word_.load(std::memory_order_relaxed);
   for (int spins = 0;;) {
-    const bool is_open = (seen & kShut) == 0 || (is_nested && count_in(seen) > 0);
+    const bool is_open = (seen & kShut) == 0 || (may_join && count_in(seen) > 0);
     if (is_open && word_.compare_exchange_weak(seen, seen + 1)) {
       break;
     }
-    if (!is_open && ++spins < kSpins) {
+    if (!is_open) {
+      may_join = (++spins > kSpins && has_waited_enough(seen)) || may_join;
       sys::pause_processor();
       seen = word_.load(std::memory_order_relaxed);
-    } else if (!is_open) {
-      if ((seen & kAwaited) != 0 || word_.compare_exchange_strong(seen, seen | kAwaited)) {
-        sys::futex_wait(word_, seen | kAwaited);
-        seen = word_.load(std::memory_order_relaxed);
-      }
     }
   }
   ++updates_under_way;
+}
+
+// Each who joins makes the next one wait longer: where all updates are long, they end before that.
+bool UpdateGate::has_waited_enough(std::uint32_t seen) noexcept {
+  const bool is_noted =
+      (seen & kAwaited) != 0 || word_.compare_exchange_strong(seen, seen | kAwaited);
+  if (!is_noted || sys::futex_wait(word_, seen | kAwaited, kPatience * (1 + joins_.load()))) {
+    return false;
+  }
+  joins_.fetch_add(1);
+  return true;
 }
 
 void UpdateGate::leave() noexcept {
@@ -81,6 +95,7 @@ void UpdateGate::await_empty() noexcept {
 }
 
 void UpdateGate::open() noexcept {
+  joins_.store(0);
   const std::uint32_t before = word_.exchange(0);
   QUIRE_CHECK_EQ(before & ~(kAwaited | kSleeps | kWakes), kShut);
   if ((before & kAwaited) != 0) {

@@ -23,12 +23,14 @@
 // stores are part of the next commit, or of the next rollback().
 //
 // Not to be done inside of an update: its thread's commits, rollbacks, resizes and close() of
-// anything that can be committed are refused (kFailed); and it must not wait for a thread that may
-// be in commit(), for instance for a mutex that is held around one.
+// anything that can be committed are refused (kFailed), but a pager's commit_async(), which begins
+// when the update has ended. And it must not wait for a thread that may be in commit(), for
+// instance for a mutex that is held around one. It may wait for one that is about to begin an
+// update: who has waited some milliseconds for a cut that still waits itself gets in.
 //
 // Invariants:    while the gate is shut and empty nobody gets in. A thread that has an update may
-//                begin others, also of another gate, while commits wait for such as his: if two
-//                threads waited for each other's, none would end.
+//                begin others at once, also of another gate, while commits wait for such as his: if
+//                two threads waited for each other's, none would end.
 // Thread-safety: any thread; an Update is destroyed by the thread that began it, before what it was
 //                begun on. Not for signal handlers.
 // Blocks:        beginning one, while a cut is taken or waited for.
@@ -77,10 +79,12 @@ class UpdateGate {
   static constexpr std::uint32_t kWakes = 1U << 28;    // ... or wants to be woken then.
   static constexpr std::uint32_t count_in(std::uint32_t word) noexcept { return word & 0xFFF'FFFF; }
 
+  [[nodiscard]] bool has_waited_enough(std::uint32_t seen) noexcept;
   [[nodiscard]] bool is_empty_or(std::uint32_t wish) noexcept;
 
   std::atomic<std::uint32_t> word_{0};
   std::atomic<std::uint32_t> emptied_{0};  // How often.
+  std::atomic<std::uint32_t> joins_{0};    // Who got in while the present cut waited.
   Wake wake_ = nullptr;
   void* context_ = nullptr;
 };

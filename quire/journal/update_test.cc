@@ -5,7 +5,9 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -146,6 +148,61 @@ TEST(UpdateTest, WhoHasOneMayBeginOthersWhileCutsWait) {
   }
   one.join();
   two.join();
+}
+
+// Goal:   an update may wait for who is about to begin one, though a cut waits for it.
+// Method: it waits for a mutex that is held around the beginning of the other one.
+TEST(UpdateTest, OneMayWaitForWhoBeginsAnother) {
+  UpdateGate gate;
+  std::mutex mutex;
+  std::atomic<int> step{0};
+  std::thread one([&] {
+    const Update update(&gate);
+    step = 1;
+    while (step != 2) {
+      std::this_thread::yield();
+    }
+    const std::lock_guard lock(mutex);
+  });
+  while (step != 1) {
+    std::this_thread::yield();
+  }
+  gate.begin_shut();
+  std::thread two([&] {
+    const std::lock_guard lock(mutex);
+    step = 2;
+    const Update update(&gate);
+  });
+  gate.await_empty();
+  gate.open();
+  one.join();
+  two.join();
+}
+
+// Goal:   updates that overlap each other without end, each longer than the first one's patience,
+//         do not keep a cut away for ever.
+TEST(UpdateTest, CutsComeThoughLongUpdatesOverlap) {
+  UpdateGate gate;
+  std::atomic<bool> is_over{false};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 3; ++i) {
+    threads.emplace_back([&] {
+      while (!is_over) {
+        const Update update(&gate);
+        const auto begun = std::chrono::steady_clock::now();
+        while (std::chrono::steady_clock::now() - begun < std::chrono::milliseconds(4)) {
+          std::this_thread::yield();
+        }
+      }
+    });
+  }
+  for (int i = 0; i < 20; ++i) {
+    const Cut cut(gate);
+  }
+  is_over = true;
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
 }
 
 TEST(UpdateTest, CutsFindWholeUpdatesOnly) {

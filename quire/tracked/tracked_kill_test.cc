@@ -4,11 +4,14 @@
 // Soaks (testing/soak.h) kill on and on.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdio>
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "quire/base/prng.h"
 #include "quire/testing/process.h"
@@ -134,6 +137,95 @@ TEST_F(TrackedKillTest, EachKillLeavesOneGeneration) {
   });
   EXPECT_GT(told_->acknowledged.load(), 100u);
   std::printf("%llu commits\n", static_cast<unsigned long long>(told_->acknowledged.load()));
+}
+
+// --- Threads, each with a pair of words that only updates of its own store to --------------------
+
+constexpr std::size_t kThreads = 3;
+
+struct ToldToThreads {
+  std::array<std::atomic<std::uint64_t>, kThreads> acknowledged{};
+  std::array<std::atomic<std::uint64_t>, kThreads> attempted{};
+  std::atomic<std::uint64_t> commits{0};
+};
+
+TrackedMapping map_pairs(const std::string& path) {
+  TrackedOptions with_size = options();
+  with_size.minimum_bytes = kPages * kPage;
+  return quire::map(path, with_size).value();
+}
+
+std::uint64_t& first_of(TrackedMapping& map, std::size_t thread) {
+  return word_of(map, thread);
+}
+std::uint64_t& second_of(TrackedMapping& map, std::size_t thread) {
+  return word_of(map, kPages - 1 - thread);
+}
+
+// Stores new generations to a pair and commits some of them, until it is killed. The first thread
+// commits all the time, so that the others are in the middle of something when it does.
+void work_on_pair(TrackedMapping& map, ToldToThreads& told, std::size_t thread, Prng random) {
+  for (std::uint64_t generation = first_of(map, thread) + 1;; ++generation) {
+    told.attempted[thread].store(generation);
+    {
+      const Update update = map.begin_update();
+      first_of(map, thread) = generation;
+      std::this_thread::yield();  // In the middle.
+      second_of(map, thread) = generation;
+    }
+    if (random.below(1 + 1000 * thread) > 0) {
+      continue;  // Its next commit, or another thread's, takes it along.
+    }
+    if (random.below(3) == 0) {
+      map.commit_async().value().wait().value();
+    } else {
+      map.commit().value();
+    }
+    told.acknowledged[thread].store(generation);
+    ++told.commits;
+  }
+}
+
+int work_on_pairs(const std::string& path, ToldToThreads& told, std::uint64_t seed) {
+  TrackedMapping map = map_pairs(path);
+  std::vector<std::thread> threads;
+  for (std::size_t thread = 0; thread < kThreads; ++thread) {
+    threads.emplace_back([&, thread] { work_on_pair(map, told, thread, Prng(seed + thread)); });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  return 0;
+}
+
+void expect_whole_pairs(const std::string& path, ToldToThreads& told) {
+  TrackedMapping map = map_pairs(path);
+  for (std::size_t thread = 0; thread < kThreads; ++thread) {
+    const std::uint64_t found = first_of(map, thread);
+    ASSERT_EQ(found, second_of(map, thread)) << "an update was cut in two";
+    EXPECT_GE(found, told.acknowledged[thread].load());
+    EXPECT_LE(found, told.attempted[thread].load());
+    told.acknowledged[thread].store(found);
+  }
+}
+
+// Goal:   whoever is killed leaves whole updates of all threads, at or after the last acknowledged
+//         ones.
+TEST_F(TrackedKillTest, EachKillLeavesWholeUpdatesOfAllThreads) {
+  const testing::SharedMemory<ToldToThreads> told;
+  testing::soak(60, [&](std::uint64_t seed) {
+    Prng random(seed);
+    const std::uint64_t enough = told->commits.load() + random.below(24);
+    {
+      const testing::Child child([&] { return work_on_pairs(path_, *told, seed); });
+      while (told->commits.load() < enough) {
+        std::this_thread::yield();
+      }
+      testing::kill_soon(child, random, 200'000);
+    }
+    expect_whole_pairs(path_, *told);
+  });
+  EXPECT_GT(told->commits.load(), 60u);
 }
 
 }  // namespace

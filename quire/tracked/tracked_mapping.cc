@@ -136,7 +136,7 @@ Result<std::span<const std::byte>> TrackedMapping::bytes(ByteRange range) const 
 }
 
 Update TrackedMapping::begin_update() noexcept {
-  return Update(state_ ? &state_->updates() : nullptr);
+  return Update(state_ ? state_->updates() : nullptr);
 }
 
 Result<CommitReceipt> TrackedMapping::commit() {

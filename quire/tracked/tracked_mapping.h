@@ -82,7 +82,7 @@ struct TrackedStats {
   std::uint64_t failed_commits = 0;   // Their stores went, or will go, with a later one.
   std::uint64_t committed_pages = 0;  // Images written, of the journal's page size.
   std::uint64_t compared_pages = 0;   // Without notes about stores only.
-  std::uint64_t waiting_commits = 0;  // Of commit_async(), now.
+  std::uint64_t waiting_commits = 0;  // Now: of commit_async(), and of commit() behind another one.
   std::uint64_t rollbacks = 0;
   std::uint64_t restored_pages = 0;  // By rollbacks, of the OS page size.
   std::uint64_t drops = 0;           // How often private copies were given back.

@@ -191,7 +191,8 @@ void write_results(T results, T* into) noexcept {
 
 // --- Handles and texts ---------------------------------------------------------------------------
 
-// Calls make(operation), which returns a Result<Handle>, and gives it to the caller.
+// Calls make(operation), which returns a Result<Handle>, or, of one that cannot be moved, a
+// Result<std::unique_ptr<Handle>>, and gives it to the caller.
 template <typename Handle, typename Make>
 quire_code make_handle(const char* operation, const char* argument, Handle** out,
                        quire_error* error, Make&& make) noexcept {
@@ -200,11 +201,15 @@ quire_code make_handle(const char* operation, const char* argument, Handle** out
   }
   return run(operation, error, [&](const char* name) -> Result<void> {
     QUIRE_TRY(require(name, {{argument, static_cast<const void*>(out)}}));
-    Result<Handle> made = make(name);
+    auto made = make(name);
     if (!made) {
       return fail(made.error());
     }
-    *out = std::make_unique<Handle>(*std::move(made)).release();
+    if constexpr (std::is_same_v<decltype(made), Result<Handle>>) {
+      *out = std::make_unique<Handle>(*std::move(made)).release();
+    } else {
+      *out = made->release();
+    }
     return {};
   });
 }

@@ -4,6 +4,7 @@
 // alive what it needs of others, so that callers may free them in any order.
 //
 //   quire_pin --> AreaBox --> Pager        quire_area --> AreaBox
+//   quire_update --> AreaBox, or what quire_tracked has
 //
 // Thread-safety: that of what they hold.
 #pragma once
@@ -19,6 +20,7 @@
 #include "quire/c/internal/boundary.h"
 #include "quire/c/map.h"
 #include "quire/journal/journal.h"
+#include "quire/journal/update.h"
 #include "quire/map/writable_mapping.h"
 #include "quire/pager/pager.h"
 #include "quire/tracked/tracked_mapping.h"
@@ -39,6 +41,11 @@ struct quire_journal {
 struct quire_snapshot {
   std::size_t file_count = 0;
   std::variant<quire::JournalSnapshot, quire::TrackedSnapshot> snapshot;
+};
+
+struct quire_update {
+  std::shared_ptr<const void> begun_on;  // First: it must outlive the update.
+  quire::Update update;
 };
 
 struct quire_pager {
@@ -67,6 +74,13 @@ struct JournalChoice {
 [[nodiscard]] Result<std::shared_ptr<Journal>> open_journal_of(const quire_journal& journal,
                                                                const char* operation);
 [[nodiscard]] quire_journal_stats to_c(const JournalStats& from) noexcept;
+
+// There is memory for the handle before the update begins: without, none does.
+template <typename BegunOn>
+[[nodiscard]] std::unique_ptr<quire_update> begin_update(std::shared_ptr<const void> keeps,
+                                                         BegunOn& begun_on) {
+  return std::unique_ptr<quire_update>(new quire_update{std::move(keeps), begun_on.begin_update()});
+}
 
 // A constant of Durability has another zero in C.
 [[nodiscard]] Result<Durability> to_durability(const char* operation, std::uint32_t durability);

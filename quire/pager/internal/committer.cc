@@ -30,7 +30,7 @@ Committer::~Committer() {
 
 bool Committer::await_idle() {
   const sys::FutexLockGuard guard(lock_);
-  const bool is_idle = step_ == Step::kIdle && waiting_.empty();
+  const bool is_idle = step_ == Step::kIdle;
   is_awaited_ = !is_idle || is_awaited_;
   return is_idle;
 }

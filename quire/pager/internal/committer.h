@@ -70,7 +70,8 @@ class Committer {
   void add(CommitRequest request);
   // Goes on as far as nothing has to be waited for. True: something happened.
   bool step();
-  // False: the service thread is woken when the present commit gets further.
+  // Whether no commit is under way; one may be asked for, and wait for an update, for instance that
+  // of who wants to know. False: the service thread is woken when the present one gets further.
   [[nodiscard]] bool await_idle();
   // A store to a clean or written granule, of which the cut gets its image first if it needs it.
   // Any thread, also where a fault is served.

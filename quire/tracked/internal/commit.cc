@@ -52,8 +52,12 @@ class TrackedState::CutPoint {
   UpdateGate* gate_;
 };
 
+bool TrackedState::is_forked_child() const noexcept {
+  return sys::process_id() != process_id_;
+}
+
 Result<void> TrackedState::require_owner(const char* operation) const {
-  if (sys::process_id() != process_id_) {
+  if (is_forked_child()) {
     return fail(error_on(Errc::kUnsupported, operation,
                          "this process was forked by the one that mapped the file",
                          "only that one can change it"));
@@ -78,7 +82,7 @@ Result<TrackedState::Job> TrackedState::make_job(Pages pages) {
   {
     const MutexLock lock(mutex_);
     job.take = ++takes_begun_;
-    job.arrivals = std::exchange(arrivals_, 0);
+    job.arrivals = pages == Pages::kNamed ? std::exchange(arrivals_, 0) : 0;
   }
   std::vector<ByteRange> changes =
       QUIRE_TRY(tracker_->take_changes(round_up(size_bytes_, os_page_)));
@@ -214,9 +218,11 @@ Result<CommitReceipt> TrackedState::commit() {
     const MutexLock lock(mutex_);
     const std::uint64_t takes_before = takes_begun_;
     ++arrivals_;
+    ++followers_;
     while (has_leader_ && last_take_ <= takes_before) {
       changed_.wait(mutex_);
     }
+    --followers_;
     if (last_take_ > takes_before) {
       ++stats_.shared_commits;
       return last_receipt_;
@@ -275,6 +281,7 @@ Result<CommitReceipt> TrackedState::commit_here() {
 }
 
 Result<Ticket> TrackedState::commit_async() {
+  QUIRE_TRY(require_owner("commit_async"));
   const MutexLock operation(operation_);
   QUIRE_TRY(require_usable("commit_async"));
   if (!thread_.joinable()) {
@@ -419,7 +426,7 @@ Result<void> TrackedState::drop() {
   file_pages_bytes_ = pages.length_bytes;
   undropped_bytes_ = 0;
   tracker_->forget_from(0);
-  tracker_->watch(pages);
+  watch(pages);
   return {};
 }
 

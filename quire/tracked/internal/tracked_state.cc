@@ -94,7 +94,7 @@ Result<void> TrackedState::open_view(std::uint64_t reserve_bytes) {
   }
   space_ = std::move(*space);
   tracker_ = QUIRE_TRY(ChangeTracker::open(space_.address()));
-  tracker_->watch({0, pages_bytes});
+  watch({0, pages_bytes});
   size_bytes_ = size_bytes;
   file_pages_bytes_ = pages_bytes;
   const MutexLock lock(mutex_);
@@ -118,8 +118,9 @@ Result<void> TrackedState::check() const {
   return journal_->file(0).sync(Durability::kStarted);
 }
 
-Result<TrackedResidency> TrackedState::resident(ByteRange range) {
-  const MutexLock operation(operation_);
+// Like explain() without operation_, which a commit holds while it waits for updates: who asks may
+// be inside of one.
+Result<TrackedResidency> TrackedState::resident(ByteRange range) const {
   const ByteRange found = QUIRE_TRY(resolve_range(range, size_bytes_));
   TrackedResidency residency{.size_bytes = found.length_bytes};
   if (found.length_bytes == 0) {
@@ -143,15 +144,15 @@ TrackedStats TrackedState::stats() const {
   const JournalStats journal = journal_->stats();
   const MutexLock lock(mutex_);
   TrackedStats stats = stats_;
-  stats.waiting_commits = queue_.size();
+  stats.waiting_commits = queue_.size() + followers_;
   stats.journal = journal;
   return stats;
 }
 
 std::string TrackedState::explain() const {
-  const MutexLock operation(operation_);
-  return fmt::format("tracked: a private mapping; {}; {}; {}", tracker_->explain(),
-                     journal_->explain(), atomic_writes_);
+  const std::string journal = journal_->explain();
+  const MutexLock lock(mutex_);
+  return fmt::format("tracked: a private mapping; {}; {}; {}", tracking_, journal, atomic_writes_);
 }
 
 }  // namespace quire::internal

@@ -51,10 +51,11 @@ class TrackedState {
   TrackedState(const TrackedState&) = delete;
   TrackedState& operator=(const TrackedState&) = delete;
 
-  // From the first call on commits take a cut of their own, see CutPoint.
-  [[nodiscard]] UpdateGate& updates() noexcept {
+  // From the first call on commits take a cut of their own, see CutPoint. Null in a forked child:
+  // what it has of a gate nobody will open.
+  [[nodiscard]] UpdateGate* updates() noexcept {
     has_updates_.store(true, std::memory_order_relaxed);
-    return updates_;
+    return is_forked_child() ? nullptr : &updates_;
   }
   Result<CommitReceipt> commit();
   Result<Ticket> commit_async();
@@ -63,7 +64,7 @@ class TrackedState {
   Result<void> resize(std::uint64_t size_bytes);
   Result<void> close();
   [[nodiscard]] Result<void> check() const;
-  [[nodiscard]] Result<TrackedResidency> resident(ByteRange range);
+  [[nodiscard]] Result<TrackedResidency> resident(ByteRange range) const;
   [[nodiscard]] TrackedStats stats() const;
   [[nodiscard]] std::string explain() const;
 
@@ -96,12 +97,15 @@ class TrackedState {
 
   TrackedState(std::string path, const TrackedOptions& options);
   Result<void> open_view(std::uint64_t reserve_bytes);
+  void watch(ByteRange pages) QUIRE_REQUIRES(operation_);
   [[nodiscard]] Error error_on(Errc code, const char* operation, std::string cause,
                                std::string remedy = {}) const;
 
   // --- Commits (commit.cc) ----------------------------------------------------------------------
 
-  // Errors: kUnsupported in a forked child.
+  [[nodiscard]] bool is_forked_child() const noexcept;
+  // Errors: kUnsupported in a forked child, where a lock may be held by a thread that is not there:
+  // asked before the first one.
   [[nodiscard]] Result<void> require_owner(const char* operation) const;
   // The same, and kFailed after half a rollback.
   [[nodiscard]] Result<void> require_usable(const char* operation) const;
@@ -176,8 +180,10 @@ class TrackedState {
   CommitReceipt last_receipt_ QUIRE_GUARDED_BY(mutex_);   // ... this.
   bool has_leader_ QUIRE_GUARDED_BY(mutex_) = false;      // Somebody is in lead().
   std::size_t arrivals_ QUIRE_GUARDED_BY(mutex_) = 0;     // In commit(), since its last take.
+  std::size_t followers_ QUIRE_GUARDED_BY(mutex_) = 0;    // In commit(), behind who is in lead().
   Company company_ QUIRE_GUARDED_BY(mutex_);
   bool is_stopping_ QUIRE_GUARDED_BY(mutex_) = false;
+  std::string tracking_ QUIRE_GUARDED_BY(mutex_);       // What the tracker says of itself.
   std::optional<Error> torn_ QUIRE_GUARDED_BY(mutex_);  // A rollback that went half-way.
   TrackedStats stats_ QUIRE_GUARDED_BY(mutex_);
   std::thread thread_;  // Started by the first commit_async().

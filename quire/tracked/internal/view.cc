@@ -19,6 +19,12 @@ constexpr AddressSpace::Backing kAnonymous{.protection = sys::Protection::kReadW
 
 }  // namespace
 
+void TrackedState::watch(ByteRange pages) {
+  tracker_->watch(pages);
+  const MutexLock lock(mutex_);
+  tracking_ = tracker_->explain();
+}
+
 Result<void> TrackedState::cut_view(std::uint64_t size_bytes) {
   const std::uint64_t pages_bytes = round_up(size_bytes, os_page_);
   if (pages_bytes < space_.backed_bytes()) {
@@ -46,7 +52,7 @@ Result<void> TrackedState::extend_view(std::uint64_t size_bytes) {
     if (const auto extended = space_.set_backed(kAnonymous, pages_bytes); !extended) {
       return fail(sys::to_error(extended.error(), "resize", path_));
     }
-    tracker_->watch({before_bytes, pages_bytes - before_bytes});
+    watch({before_bytes, pages_bytes - before_bytes});
   }
   size_bytes_ = size_bytes;
   return {};
@@ -62,6 +68,7 @@ void TrackedState::clear_tail(std::uint64_t size_bytes) {
 }
 
 Result<void> TrackedState::resize(std::uint64_t size_bytes) {
+  QUIRE_TRY(require_owner("resize"));
   const MutexLock operation(operation_);
   QUIRE_TRY(require_usable("resize"));
   if (size_bytes > size_bytes_) {
@@ -76,8 +83,8 @@ Result<void> TrackedState::resize(std::uint64_t size_bytes) {
 }
 
 Result<void> TrackedState::rollback() {
-  const MutexLock operation(operation_);
   QUIRE_TRY(require_owner("rollback"));
+  const MutexLock operation(operation_);
   await_idle();
   const Result<std::uint64_t> restored = restore();
   // What was restored does not count as changed. An error makes all of it count: only slower.
