@@ -2,6 +2,8 @@
 //
 // Updates, which no commit cuts in two, and threads that commit at the same time.
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <signal.h>
 
 #include <array>
 #include <atomic>
@@ -204,6 +206,49 @@ TEST_P(CommitUpdateTest, AnUpdateThatACommitWaitsForMaySpill) {
   for (std::uint64_t at = 0; at < kSize; at += kGranule) {
     ASSERT_EQ(found[at], std::byte{2});
   }
+}
+
+std::atomic<std::byte*> g_granule{nullptr};  // Of the area, for the handler.
+std::atomic<bool> g_is_handled{false};
+
+void store_in_handler(int) {
+  testing::store_byte(g_granule.load(), std::byte{7});
+  g_is_handled = true;
+}
+
+// Goal:   who waits for an update that may take long can be interrupted, and his handler can store.
+// Method: the update ends when the handler has run.
+TEST_P(CommitUpdateTest, WhoWaitsForAnUpdateHandlesSignals) {
+#if defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "signals: ThreadSanitizer delivers them late, outside of what they interrupt";
+#endif
+  make_accounts();
+  g_granule = area_.bytes().data() + 8;
+  g_is_handled = false;
+  struct sigaction action{};
+  action.sa_handler = store_in_handler;
+  struct sigaction before{};
+  ASSERT_EQ(sigaction(SIGUSR1, &action, &before), 0);
+  ThreadNumber waits;
+  const pthread_t committer = pthread_self();
+  std::atomic<bool> has_begun{false};
+  std::thread updater([&] {
+    const Update update = area_.begin_update();
+    has_begun = true;
+    waits.await_asleep();
+    EXPECT_EQ(pthread_kill(committer, SIGUSR1), 0);
+    while (!g_is_handled) {
+      std::this_thread::yield();
+    }
+  });
+  while (!has_begun) {
+    std::this_thread::yield();
+  }
+  waits.tell();
+  EXPECT_TRUE(area_.commit().has_value());
+  updater.join();
+  EXPECT_EQ(sigaction(SIGUSR1, &before, nullptr), 0);
+  EXPECT_EQ(committed_at(8), 7);
 }
 
 TEST_P(CommitUpdateTest, UpdatesGoOnWhileACommitIsWritten) {

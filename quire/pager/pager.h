@@ -209,8 +209,8 @@ class WritablePagedArea : public PagedArea {
   // Errors: those of Journal::commit(): then nothing is committed and nothing lost, and the next
   // commit takes it all, unless the journal has failed; kFailed while a WritablePin is held, and
   // inside of an Update.
-  // Blocks, also for updates under way; commit() with this thread's signals blocked, for it may
-  // write the journal itself.
+  // Blocks, also for updates under way; commit() with this thread's signals blocked from its cut
+  // on, for it may write the journal itself.
   Result<void> commit();
   [[nodiscard]] Ticket commit_async();
   // The bytes and the size of the last commit. REQUIRES: as resize(); and nobody uses the bytes.

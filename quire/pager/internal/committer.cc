@@ -48,7 +48,7 @@ std::vector<Committer::Answer> Committer::take_answers() {
 void Committer::deliver() {
   for (Answer& answer : take_answers()) {
     if (answer.turn != nullptr) {
-      answer.turn->answer(std::move(answer.outcome));  // It has no lock, and its signals blocked.
+      answer.turn->answer(std::move(answer.outcome));  // It waits without a lock.
     } else {
       core_.service->deliver(std::move(*answer.source), std::move(answer.outcome));
     }

@@ -10,6 +10,7 @@
 #include "quire/sys/signals.h"
 
 namespace quire::internal {
+
 bool Committer::is_small(const CommitRequest& request) const {
   std::uint64_t granules = 0;
   for (const AreaState* const area : request.areas) {
@@ -22,8 +23,6 @@ std::optional<Result<void>> Committer::run(CommitRequest& request) {
   if (!is_small(request)) {
     return std::nullopt;
   }
-  // An application's signal handler that faults would wait for the gates and locks of this thread.
-  const sys::BlockedSignals blocked;
   CommitTurn turn;
   if (enter(request, turn) || turn.wait() == CommitTurn::State::kLeads) {
     drive(turn);
@@ -33,6 +32,7 @@ std::optional<Result<void>> Committer::run(CommitRequest& request) {
 
 // True: there is no other one: this thread leads.
 bool Committer::enter(CommitRequest& request, CommitTurn& turn) {
+  const sys::BlockedSignals blocked;
   const sys::FutexLockGuard guard(lock_);
   const bool leads = step_ == Step::kIdle && waiting_.empty();
   request.turn = &turn;
@@ -50,10 +50,14 @@ bool Committer::is_for_queue() const {
          cut_.left() > core_.geometry.granules_in(core_.geometry.window_bytes);
 }
 
+// Who waits, for his turn or for updates, holds nothing, and may be interrupted by signals. From
+// then on a handler of the application's that faults would wait for the gates and locks of this
+// thread.
 void Committer::drive(CommitTurn& turn) {
   await_company();
   core_.updates.begin_shut();
   core_.updates.await_empty();
+  const sys::BlockedSignals blocked;
   {
     const sys::FutexLockGuard guard(lock_);
     are_updates_shut_ = true;
@@ -76,6 +80,7 @@ void Committer::await_company() {
 }
 
 bool Committer::is_company_expected(Company::Clock::time_point since) {
+  const sys::BlockedSignals blocked;
   const sys::FutexLockGuard guard(lock_);
   return company_.is_expected(waiting_.size(), since);
 }
