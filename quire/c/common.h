@@ -154,8 +154,8 @@ QUIRE_API void quire_ticket_free(quire_ticket* ticket) QUIRE_NOEXCEPT;
 //   quire_update_end(update);
 //
 // Inside of one, its thread's commits, rollbacks, resizes and closes of anything that can be
-// committed give FAILED; nor may it wait for a thread that may be in a commit, or about to begin an
-// update. quire/journal/update.h has the rest.
+// committed give FAILED, but quire_area_commit_async(), which begins when the update has ended; nor
+// may it wait for a thread that may be in a commit. quire/journal/update.h has the rest.
 typedef struct quire_update quire_update;
 
 // By the thread that began it; NULL is fine.

@@ -54,8 +54,8 @@ struct JournalWatch {
 
 struct JournalOptions {
   std::uint64_t page_bytes = 4096;  // A power of two from 4096 to kJournalPageBytesMax.
-  std::uint64_t log_bytes =
-      256_MiB;  // Rounded up to pages; at least kLogBytesMin and kLogPagesMin.
+  // Rounded up to pages; at least kLogBytesMin and kLogPagesMin.
+  std::uint64_t log_bytes = 256_MiB;
   Checkpointing checkpointing = Checkpointing::kBackground;
   // How long a commit or write waits for space that others hold: a snapshot, uncommitted changes.
   std::chrono::milliseconds full_wait_max{10'000};

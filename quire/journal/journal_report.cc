@@ -36,8 +36,7 @@ std::uint64_t image_bytes_of(const std::vector<internal::ScannedRecord>& records
   return images * page_bytes;
 }
 
-Result<JournalReport> look(Store& log, JournalCheck check, const JournalWatch& watch) {
-  internal::WorkMeter meter(watch, "inspect journal", log.name());
+Result<JournalReport> look(Store& log, JournalCheck check, internal::WorkMeter& meter) {
   const internal::Superblock superblock = QUIRE_TRY(internal::read_superblock(log, meter));
   const auto verification = check == JournalCheck::kImages ? internal::Verification::kImages
                                                            : internal::Verification::kHeaders;
@@ -89,11 +88,12 @@ Result<std::uint64_t> fingerprint(Store& log) {
 // What is damaged stays as it is: the same error twice, with no superblock in between. Else what is
 // missing was overwritten, since it is behind the tail by now, or a slot was just being written.
 Result<JournalReport> inspect_journal(Store& log, JournalCheck check, const JournalWatch& watch) {
+  internal::WorkMeter meter(watch, "inspect journal", log.name());
   std::string last_error;
   std::uint64_t last_slots = 0;
   for (int i = 0; i < kLooksMax; ++i) {
     const std::uint64_t slots = QUIRE_TRY(fingerprint(log));
-    Result<JournalReport> found = look(log, check, watch);
+    Result<JournalReport> found = look(log, check, meter);
     if (found || found.error().code() != Errc::kCorrupt) {
       return found;
     }

@@ -44,7 +44,8 @@ class ImageArena {
   // All of it will be filled, from the beginning: the thread starts. Called once at most.
   void make_ahead();
   // Makes what the thread has not made of this many bytes from the beginning; at once without
-  // make_ahead(). What it does not make the kernel does when it is touched.
+  // make_ahead(). What it does not make the kernel does when it is touched; so it is with the very
+  // last of them where the thread is at it: there is nothing to do meanwhile.
   void prepare(std::uint64_t bytes);
 
   [[nodiscard]] std::byte* begin() const noexcept { return begin_; }

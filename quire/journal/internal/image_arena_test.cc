@@ -50,7 +50,8 @@ TEST(ImageArenaTest, WhatIsPreparedIsThere) {
     EXPECT_GE(resident_bytes(*arena, 10_MiB), bytes);
   }
   arena->prepare(kSizeBytes);
-  EXPECT_EQ(resident_bytes(*arena, ImageArena::kAheadBytesMin), ImageArena::kAheadBytesMin);
+  // But the last huge page, which the thread may be making: nothing is left to do meanwhile.
+  EXPECT_GE(resident_bytes(*arena, ImageArena::kAheadBytesMin), ImageArena::kAheadBytesMin - 2_MiB);
 }
 
 TEST(ImageArenaTest, WhatIsFilledWhileMemoryIsMadeStays) {
