@@ -86,6 +86,30 @@ TEST_F(JournalFullTest, ASnapshotThatFillsTheLogIsNamed) {
   EXPECT_NE(last.error().message().find("snapshot of commit 1"), std::string::npos);
 }
 
+// Goal:   a snapshot that ends during the checkpoint of a commit makes room: nobody says it again.
+// Method: that checkpoint finds the disk full and frees nothing; meanwhile the snapshot ends.
+TEST_F(JournalFullTest, ASnapshotThatEndsDuringTheCheckpointOfACommitMakesRoom) {
+  options_.full_wait_max = std::chrono::hours(1);
+  make();
+  write_page(0, 1);
+  ASSERT_TRUE(journal_->commit().has_value());
+  std::optional<JournalSnapshot> snapshot = journal_->snapshot();
+  files_[0]->fail({.operation = Kind::kWrite, .nth = 1, .times = 1, .error = 28});  // ENOSPC
+  std::optional<testing::SlowStore::Gate> gate(std::in_place, *files_[0], Kind::kWrite);
+  std::thread writer([this] {
+    for (int i = 0; i < 100; ++i) {
+      write_page(1, i);
+      ASSERT_TRUE(journal_->commit().has_value());
+    }
+  });
+  gate->await_arrivals(1);
+  snapshot.reset();
+  gate.reset();
+  writer.join();
+  EXPECT_EQ(files_[0]->fault_count(), 1U);
+  EXPECT_EQ(committed_value_at(1), 99);
+}
+
 TEST_F(JournalFullTest, AFullDiskStopsCheckpointsAndLosesNothing) {
   make();
   write_page(0, 1);

@@ -389,7 +389,7 @@ Result<void> JournalState::rollback(std::span<const std::size_t> files) {
     files_[file].index->rollback();
     files_[file].transaction = next_transaction_++;
   }
-  changed_.notify_all();
+  tell_release();
   return {};
 }
 

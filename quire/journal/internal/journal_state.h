@@ -213,6 +213,8 @@ class JournalState {
   [[nodiscard]] Pins pin(std::uint64_t view) QUIRE_REQUIRES(mutex_);
   void unpin(const Pins& pins);
   void drop_view(std::uint64_t commit) QUIRE_REQUIRES(mutex_);
+  // Something that held a part of the log does so no more: who waits for room looks again.
+  void tell_release() QUIRE_REQUIRES(mutex_);
   [[nodiscard]] std::vector<ReadStep> plan_read(const PageIndex& index, std::uint64_t view,
                                                 ByteRange range) const QUIRE_REQUIRES(mutex_);
   Result<void> do_step(const ReadStep& step, Store& file, MutablePieces into);
@@ -254,6 +256,7 @@ class JournalState {
   std::uint64_t async_done_ QUIRE_GUARDED_BY(mutex_) = 0;
   std::multiset<std::uint64_t> views_ QUIRE_GUARDED_BY(mutex_);
   std::multiset<std::uint64_t> positions_ QUIRE_GUARDED_BY(mutex_);
+  std::uint64_t releases_ QUIRE_GUARDED_BY(mutex_) = 0;  // As often as tell_release() was called.
   std::uint64_t durable_tail_ QUIRE_GUARDED_BY(mutex_) = 0;  // As the superblock has it.
   std::uint64_t last_commit_ QUIRE_GUARDED_BY(mutex_) = 0;
   std::uint64_t checkpointed_commit_ QUIRE_GUARDED_BY(mutex_) = 0;

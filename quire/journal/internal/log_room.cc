@@ -29,12 +29,16 @@ void JournalState::make_room(Request& request, std::uint64_t needed_bytes) {
   stats_.full_waits += request.has_waited ? 0 : 1;
   request.has_waited = true;
   const std::uint64_t used_before = space_->used_bytes();
+  const std::uint64_t releases_before = releases_;
   static_cast<void>(checkpoint_to(checkpoint_target()));
   if (sticky_ || space_->used_bytes() < used_before) {
     return;
   }
-  // Told so, or come in line, while the checkpoint had let go of the mutex: nobody says it again.
+  // Told so, come in line or let go while the checkpoint had left the mutex: nobody says it again.
   if ((is_stopping_ && request.source) || let_commit_pass(request)) {
+    return;
+  }
+  if (releases_ != releases_before && std::chrono::steady_clock::now() < request.deadline) {
     return;
   }
   if (needed_bytes > log_bytes_ || !changed_.wait_until(mutex_, request.deadline)) {

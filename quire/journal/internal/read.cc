@@ -65,6 +65,11 @@ void JournalState::unpin(const Pins& pins) {
   drop_view(pins.view);
   positions_.erase(positions_.find(pins.position));
   update_reusable();
+  tell_release();
+}
+
+void JournalState::tell_release() {
+  ++releases_;
   if (!queue_.empty()) {
     changed_.notify_all();
   }
@@ -79,7 +84,7 @@ std::uint64_t JournalState::pin_snapshot() {
 void JournalState::unpin_snapshot(std::uint64_t commit) {
   const MutexLock lock(mutex_);
   drop_view(commit);
-  changed_.notify_all();
+  tell_release();
 }
 
 std::uint64_t JournalState::size_bytes(std::size_t file, std::uint64_t view) const {
