@@ -37,10 +37,12 @@ class PagerResidencyTest : public testing::AreaTest {};
 TEST_P(PagerResidencyTest, CountersTellLoadsStoresAndUpgrades) {
   WritablePagedArea area = map_random(64 * kGranule);
   std::byte* const bytes = area.bytes().data();
-  EXPECT_EQ(load_byte(bytes + 5 * kGranule), pattern_at(5 * kGranule));
-  store_byte(bytes + 9 * kGranule, std::byte{1});
-  store_byte(bytes + 5 * kGranule, std::byte{2});
-  store_byte(bytes + 5 * kGranule + 1, std::byte{3});
+  testing::in_fresh_thread([bytes] {
+    EXPECT_EQ(load_byte(bytes + 5 * kGranule), pattern_at(5 * kGranule));
+    store_byte(bytes + 9 * kGranule, std::byte{1});
+    store_byte(bytes + 5 * kGranule, std::byte{2});
+    store_byte(bytes + 5 * kGranule + 1, std::byte{3});
+  });
   settle(area);
   const AreaStats stats = area.stats();
   EXPECT_EQ(stats.load_misses, 1U);

@@ -54,10 +54,12 @@ TEST_P(PagerTraceTest, HoldsEveryFaultInItsOrderAndNoHit) {
     ASSERT_TRUE(area.advise({}, Pattern::kRandom));
     ASSERT_TRUE(pager.start_trace(directory_.file("trace")));
     std::byte* const bytes = area.bytes().data();
-    static_cast<void>(load_byte(bytes + 9 * kGranule));
-    static_cast<void>(load_byte(bytes + 9 * kGranule));  // There: nobody sees it.
-    store_byte(bytes + 3 * kGranule, std::byte{1});
-    store_byte(bytes + 9 * kGranule, std::byte{1});
+    in_fresh_thread([bytes] {
+      static_cast<void>(load_byte(bytes + 9 * kGranule));
+      static_cast<void>(load_byte(bytes + 9 * kGranule));  // There: nobody sees it.
+      store_byte(bytes + 3 * kGranule, std::byte{1});
+      store_byte(bytes + 9 * kGranule, std::byte{1});
+    });
     settle(area);
     const TraceReport report = pager.stop_trace().value();
     EXPECT_EQ(report.recorded, 3U);

@@ -13,6 +13,8 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <thread>
+#include <utility>
 
 #include "quire/pager/pager.h"
 #include "quire/sys/bus_guard.h"
@@ -61,6 +63,13 @@ inline std::optional<sys::BusFault> bus_fault_of(const std::byte* address) {
 // that is the pager's thread, which wakes the one that faulted a little earlier.
 inline void settle(const PagedArea& area) {
   EXPECT_TRUE(area.prefetch({0, 0}).wait().has_value());
+}
+
+// Where each access faults once. A thread that made a ring is interrupted by the kernel some time
+// after the ring's end, also in its sleep for a page: then it faults twice.
+template <typename Run>
+void in_fresh_thread(Run&& run) {
+  std::thread(std::forward<Run>(run)).join();
 }
 
 // While it exists, load() survives SIGSEGV, in any thread.
