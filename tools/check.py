@@ -36,7 +36,7 @@ FUZZ_SECONDS_TOTAL = 60
 FUZZ_SECONDS_MIN = 5       # Fewer and a fuzzer has hardly read its corpus.
 FUZZ_INPUT_SECONDS_MAX = 10
 FUZZ_MARGIN_SECONDS = 60   # For with_timeout: start-up, the last input, the report.
-COMMAND_SECONDS_MAX = 1800  # No build and no test run is honest beyond half an hour.
+COMMAND_SECONDS_MAX = 3600  # A stage built from nothing takes 20 minutes on two slow cores.
 # With more random bits the run-time parts of gcc 12's sanitizers find their places taken.
 RANDOM_BITS_MAX = 28
 
