@@ -61,6 +61,7 @@ constexpr std::array<const char*, static_cast<std::size_t>(Call::kCount)> kNames
     "io_uring_enter",
     "io_uring_enter(wait)",
     "ioctl(userfaultfd)",
+    "ioctl(UFFDIO_WAKE)",
     "read(userfaultfd)",
     "ioctl(PAGEMAP_SCAN)",
     "futex",

@@ -76,6 +76,7 @@ enum class Call : std::uint8_t {
   kRingSubmit,
   kRingWait,
   kUserFault,         // The ioctls of a userfaultfd.
+  kUserFaultWake,     // The one of them that cannot fail, and that nobody could do without.
   kUserFaultMessage,  // Reading from one.
   kPageScan,
   kFutex,

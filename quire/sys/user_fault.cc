@@ -29,7 +29,7 @@ std::uint64_t number_of(const std::byte* address) noexcept {
 
 // 0, or minus the errno.
 std::int64_t control(int fd, unsigned long request, void* argument) noexcept {
-  return internal::run_bare(Call::kUserFault,
+  return internal::run_bare(request == abi::kUffdioWake ? Call::kUserFaultWake : Call::kUserFault,
                             [&](const CallSite&) { return ::ioctl(fd, request, argument); });
 }
 

@@ -165,7 +165,7 @@ std::vector<CallRow> all_calls() {
        [](const WatchedMemory& m) { return m.faults().protect(m.page(0), kPage); }},
       {"allow_writes", Call::kUserFault, true,
        [](const WatchedMemory& m) { return m.faults().allow_writes(m.page(0), kPage); }},
-      {"wake", Call::kUserFault, true,
+      {"wake", Call::kUserFaultWake, true,
        [](const WatchedMemory& m) { return m.faults().wake(m.page(0), kPage); }},
       {"poison", Call::kUserFault, true,
        [](const WatchedMemory& m) { return m.faults().poison(m.page(0), kPage); }},
