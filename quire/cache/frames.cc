@@ -202,7 +202,12 @@ sys::Outcome<void> Frames::place_by_copy(std::uint64_t offset_bytes,
 sys::Outcome<void> Frames::fetch(std::uint64_t offset_bytes,
                                  std::span<std::byte> into) const noexcept {
   const std::size_t read_bytes = QUIRE_TRY(sys::read_at(memfd_.get(), into, offset_bytes));
-  return read_bytes == into.size() ? sys::Outcome<void>() : sys::refuse(EFAULT);
+  // While set_size() is under way the memfd ends inside its last page, and zeros are behind that.
+  if (round_up(offset_bytes + read_bytes, sys::os_page_size()) < offset_bytes + into.size()) {
+    return sys::refuse(EFAULT);
+  }
+  std::ranges::fill(into.subspan(read_bytes), std::byte{0});
+  return {};
 }
 
 sys::Outcome<void> Frames::punch(std::uint64_t offset_bytes,

@@ -82,7 +82,8 @@ class Frames {
   // Errors: ENOMEM; EFAULT past the end. After an error the range is absent (and protected).
   sys::Outcome<void> place(std::uint64_t offset_bytes,
                            std::span<const std::byte> from) const noexcept;
-  // A copy of resident bytes, taken through the memfd. Errors: EFAULT past the end.
+  // A copy of resident bytes, taken through the memfd; also while set_size() is under way. Errors:
+  // EFAULT past the end.
   sys::Outcome<void> fetch(std::uint64_t offset_bytes, std::span<std::byte> into) const noexcept;
   sys::Outcome<void> punch(std::uint64_t offset_bytes, std::uint64_t length_bytes) const noexcept;
 

@@ -50,6 +50,23 @@ TEST_F(FramesEdgeTest, NothingIsInstalledPlacedOrFetchedPastTheEnd) {
   EXPECT_EQ(resident_pages(), 0U);
 }
 
+// Goal:   a write-back beside set_size() is none that fails.
+// Method: set_size() ends half way, where the memfd is no whole number of pages.
+TEST_F(FramesEdgeTest, WhatIsFetchedWhileTheSizeChangesHasZerosBehindTheEnd) {
+  ASSERT_TRUE(frames_->install(15 * kPage, filled_pages(1, kA), Installed::kWritable));
+  {
+    const sys::FaultPlan plan({.call = sys::Call::kTruncate, .nth = 2, .times = 2, .error = EIO});
+    ASSERT_EQ(frames_->set_size(kSize + 1).error().value, EIO);
+  }
+  std::vector<std::byte> page = filled_pages(1, kB);
+  ASSERT_TRUE(frames_->fetch(15 * kPage, page));
+  EXPECT_EQ(page[99], kA);
+  EXPECT_EQ(page[100], kZero);
+  EXPECT_EQ(page.back(), kZero);
+  std::vector<std::byte> two = filled_pages(2, kB);
+  EXPECT_EQ(frames_->fetch(15 * kPage, two).error().value, EFAULT);
+}
+
 TEST_F(FramesEdgeTest, GrowthMakesRoomAndShrinkingTakesItAway) {
   ASSERT_TRUE(frames_->install(0, filled_pages(16, kA), Installed::kProtected));
   ASSERT_TRUE(frames_->set_size(20 * kPage));
