@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -226,7 +227,51 @@ TEST_P(PagerGateTest, FlushDoesNotLoseItsErrorToAnotherFlush) {
   EXPECT_EQ(in_store(0), std::byte{1});
 }
 
+// Goal:   what a resize() cuts off is no write that fails, and is not lost when the store refuses.
+// Method: the store's resize is held; meanwhile so much is read that all else must go, and what is
+//         being cut off is to be written for it.
+class PagerCutGateTest : public PagerGateTest {
+ protected:
+  static constexpr std::uint64_t kCut = 40;
+  static constexpr std::uint64_t kKept = kFileBytes - kCut * kGranule;
+
+  Result<void> cut_under_write_back() {
+    for (std::uint64_t at = kKept; at < kFileBytes; at += kGranule) {
+      store(at, std::byte{1});
+    }
+    std::optional<SlowStore::Gate> gate(std::in_place, *slow_, StoreOperation::kResize);
+    Result<void> resized;
+    std::thread resizer([&] { resized = area_.resize(kKept); });
+    gate->await_arrivals(1);
+    for (std::uint64_t at = 0; at < kKept; at += kGranule) {
+      EXPECT_EQ(load(at), pattern_at(at));
+    }
+    gate.reset();
+    resizer.join();
+    EXPECT_EQ(pager_.stats().write_errors, 0U);
+    EXPECT_TRUE(area_.check().has_value());
+    EXPECT_TRUE(area_.flush().has_value());
+    return resized;
+  }
+};
+
+TEST_P(PagerCutGateTest, WhatAResizeCutsOffIsNoFailedWrite) {
+  ASSERT_TRUE(cut_under_write_back().has_value());
+  EXPECT_EQ(memory_->image().size(), kKept);
+}
+
+TEST_P(PagerCutGateTest, WhatARefusedResizeWouldHaveCutOffIsKept) {
+  slow_->fail({.operation = StoreOperation::kResize});
+  ASSERT_FALSE(cut_under_write_back().has_value());
+  for (std::uint64_t at = kKept; at < kFileBytes; at += kGranule) {
+    EXPECT_EQ(in_store(at), std::byte{1}) << at;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Paths, PagerGateTest,
+                         ::testing::Values(FaultPath::kInline, FaultPath::kHandler),
+                         [](const auto& path) { return std::string(name_of(path.param)); });
+INSTANTIATE_TEST_SUITE_P(Paths, PagerCutGateTest,
                          ::testing::Values(FaultPath::kInline, FaultPath::kHandler),
                          [](const auto& path) { return std::string(name_of(path.param)); });
 

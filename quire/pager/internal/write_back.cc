@@ -124,6 +124,15 @@ void WriteBack::begin_run(Batch& batch, GranuleRun pages) {
 
 // Granules that are in kWriting now.
 void WriteBack::begin_part(Batch& batch, AreaState& area, GranuleSpan part, bool protects) {
+  const ByteRange stored = area.stored_of(part.first, part.count);
+  const std::uint64_t inside = (stored.length_bytes + area.granule.mask()) >> area.granule.shift();
+  if (inside < part.count) {
+    put_back(area, {part.first + inside, part.count - inside}, protects);
+    part.count = inside;
+  }
+  if (part.count == 0) {
+    return;
+  }
   area.begin_service();
   if (area.commit() != nullptr) {
     area.commit()->begin_another_write();
@@ -138,6 +147,17 @@ void WriteBack::begin_part(Batch& batch, AreaState& area, GranuleSpan part, bool
     fail(run, make_error(Errc::kFailed, "write back", area.store->name(),
                          "its memory could not be protected and copied"));
   }
+}
+
+// Dirty again: a resize() has cut them off, and is about to drop them unless the store refuses.
+void WriteBack::put_back(AreaState& area, GranuleSpan part, bool protects) {
+  for (std::uint64_t i = part.first; i < part.end(); ++i) {
+    if (protects) {
+      area.table.written_protected(i);
+    }
+    area.table.finish_write(i, false);
+  }
+  core_.written.advance();
 }
 
 bool WriteBack::copy_out(Run& run, bool protects) {

@@ -115,6 +115,7 @@ class WriteBack {
 
   void begin_run(Batch& batch, GranuleRun pages);
   void begin_part(Batch& batch, AreaState& area, GranuleSpan part, bool protects);
+  void put_back(AreaState& area, GranuleSpan part, bool protects);
   [[nodiscard]] bool copy_out(Run& run, bool protects);
   void submit(Run& run);
   void pump();
