@@ -137,6 +137,7 @@ class JournalKillTest : public ::testing::Test {
     const testing::Child child([&] { return work(paths_, *told_); });
     const std::uint64_t commits = random_.below(40);
     while (told_->commits.load() < before + commits) {
+      ASSERT_FALSE(child.has_ended()) << "it died before it was killed";
       std::this_thread::yield();
     }
     testing::kill_soon(child, random_, 400'000);

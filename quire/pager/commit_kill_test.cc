@@ -193,6 +193,7 @@ class CommitKillTest : public ::testing::TestWithParam<FaultPath> {
     const std::uint64_t target = book.commits.load() + random.below(12);
     Child child([&] { return live(book); });
     while (book.commits.load() < target && !book.has_failed.load()) {
+      ASSERT_FALSE(child.has_ended()) << "it died before it was killed";
       std::this_thread::yield();
     }
     testing::kill_soon(child, random, 20'000);  // Somewhere in the next one.

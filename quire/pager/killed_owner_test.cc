@@ -175,6 +175,7 @@ class KilledOwnerTest : public SurviveKillTest, public ::testing::WithParamInter
     const std::uint64_t enough = 1 + prng.below(6000);
     Child child([&] { return store_until_killed(path, GetParam(), *book, Prng(prng())); });
     while (book->stores.load() < enough && !book->has_failed.load()) {
+      ASSERT_FALSE(child.has_ended()) << "it died before it was killed";
       std::this_thread::yield();
     }
     child.kill(SIGKILL);

@@ -76,6 +76,13 @@ Child::~Child() {
   }
 }
 
+bool Child::has_ended() const {
+  QUIRE_CHECK_GT(pid_, 0);
+  siginfo_t info{};  // Its si_pid stays 0 while the child runs.
+  QUIRE_CHECK_EQ(waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT), 0);
+  return info.si_pid != 0;
+}
+
 ChildEnd Child::join() {
   QUIRE_CHECK_GT(pid_, 0);
   const ChildEnd end = wait_for(pid_);

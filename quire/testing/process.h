@@ -35,6 +35,8 @@ class Child {
   Child& operator=(const Child&) = delete;
 
   [[nodiscard]] pid_t pid() const noexcept { return pid_; }
+  // Of itself, or killed by others. REQUIRES: not joined before.
+  [[nodiscard]] bool has_ended() const;
   // Waits for the end. Blocks. REQUIRES: not joined before.
   ChildEnd join();
   // REQUIRES: not joined before.

@@ -104,6 +104,7 @@ class TrackedKillTest : public ::testing::Test {
     const testing::Child child([&] { return work(path_, *told_, random_()); });
     const std::uint64_t commits = random_.below(12);
     while (told_->acknowledged.load() < before + commits) {
+      ASSERT_FALSE(child.has_ended()) << "it died before it was killed";
       std::this_thread::yield();
     }
     testing::kill_soon(child, random_, 200'000);
@@ -219,6 +220,7 @@ TEST_F(TrackedKillTest, EachKillLeavesWholeUpdatesOfAllThreads) {
     {
       const testing::Child child([&] { return work_on_pairs(path_, *told, seed); });
       while (told->commits.load() < enough) {
+        ASSERT_FALSE(child.has_ended()) << "it died before it was killed";
         std::this_thread::yield();
       }
       testing::kill_soon(child, random, 200'000);
