@@ -8,7 +8,8 @@
 //                                                                       and, if asked: evicted
 //
 // A store during the write does not wait: the bytes that go out are a copy. It makes the granule
-// redirtied, and that is written another time.
+// redirtied, and that is written another time. What a resize() has cut off goes back to kDirty
+// unwritten: it is dropped, unless the store refuses.
 //
 // FlushJob: the two passes that make flush(range) exact, whoever else writes meanwhile:
 //   pass 1   begins to write every dirty granule of the range; those that were in kWriting already
